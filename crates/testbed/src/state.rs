@@ -1,0 +1,430 @@
+//! What the kernel of a machine shows at one moment, made comparable.
+//!
+//! Everything comes from iproute2, bridge(8), nft(8) and /proc/sys, so that the tests judge our programs by tools that share
+//! no code with them.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::{Duration, Instant};
+
+use serde_json::{Map, Value};
+
+use crate::machine::{Error, Machine, Result};
+
+/// The links, addresses, routes, rules, permanent neighbours, bridge ports, filters and `net.*` settings of a machine.
+///
+/// Left out is what no program set: device indices, counters, timers, learnt neighbours and forwarding entries.
+/// Lifetimes that run become `"limited"`. Devices are sorted by name, routes and neighbours by their text; the addresses
+/// of a device keep their order, since the first one is the source of new connections.
+#[derive(Clone, Debug, PartialEq)]
+pub struct State(Value);
+
+/// The settings shown in [`State`], as folders and files under /proc/sys.
+const SETTINGS: [&str; 4] = ["net/ipv4/conf", "net/ipv6/conf", "net/ipv4/ip_forward", "net/bridge"];
+
+/// Keys that say nothing about the machine's configuration. Timers and ids of a bridge are in linux/if_link.h
+/// (IFLA_BR_*); the rest are indices, statistics and peers in other namespaces.
+const NOISE: [&str; 24] = [
+    "ifindex",
+    "link_index",
+    "link_netnsid",
+    "new_netnsid",
+    "stats",
+    "stats64",
+    "num_tx_queues",
+    "num_rx_queues",
+    "hello_timer",
+    "tcn_timer",
+    "topology_change",
+    "topology_change_detected",
+    "topology_change_timer",
+    "gc_timer",
+    "hold_timer",
+    "message_age_timer",
+    "forward_delay_timer",
+    "config_pending",
+    "topology_change_ack",
+    "fdb_n_learned",
+    "handle",
+    "packets",
+    "bytes",
+    "carrier_changes",
+];
+
+impl State {
+    /// Reads the state of a machine as it is now.
+    ///
+    /// # Errors
+    /// When one of the tools is missing or fails.
+    pub fn of(machine: &Machine) -> Result<Self> {
+        let mut parts = Map::new();
+        let mut part = |name: &str, value: Value| parts.insert(name.to_owned(), value);
+        let json = |program: &str, words: &str| read_json(machine, program, words);
+
+        part("links", by_name(json("ip", "-d -j link show")?, "ifname"));
+        part("addresses", addresses(json("ip", "-d -j address show")?));
+        for (family, flag) in [("ipv4", "-4"), ("ipv6", "-6")] {
+            let routes = json("ip", &format!("-d -j {flag} route show table all"))?;
+            part(&format!("routes {family}"), sorted(routes));
+            part(&format!("rules {family}"), json("ip", &format!("-d -j {flag} rule show"))?);
+            let permanent = json("ip", &format!("-j {flag} neighbour show nud permanent"))?;
+            part(&format!("neighbours {family}"), sorted(permanent));
+            let proxy = json("ip", &format!("-j {flag} neighbour show proxy"))?;
+            part(&format!("proxy neighbours {family}"), sorted(proxy));
+        }
+        part("bridge ports", by_name(json("bridge", "-d -j link show")?, "ifname"));
+        part("forwarding", forwarding(json("bridge", "-d -j fdb show")?));
+        part("filters", filters(json("nft", "-j list ruleset")?));
+        part("settings", settings(machine)?);
+        Ok(Self(without_noise(Value::Object(parts))))
+    }
+
+    /// Reads the state once nothing is under way any more: the kernel has followed every change of carrier, and duplicate
+    /// address detection is over.
+    ///
+    /// # Errors
+    /// As [`State::of`], and when it is not so within 10 s.
+    pub fn settled(machine: &Machine) -> Result<Self> {
+        let limit = Duration::from_secs(10);
+        let start = Instant::now();
+        let mut before = Self::of(machine)?;
+        loop {
+            std::thread::sleep(Duration::from_millis(20));
+            let state = Self::of(machine)?;
+            if state == before && state.is_settled() {
+                return Ok(state);
+            }
+            if start.elapsed() > limit {
+                return Err(Error::new(format!("the network of {} did not settle within {limit:?}", machine.name())));
+            }
+            before = state;
+        }
+    }
+
+    /// The whole as JSON: `links`, `addresses` and `bridge ports` by device name; `routes ipv4`, `rules ipv6`, … as lists.
+    pub fn value(&self) -> &Value {
+        &self.0
+    }
+
+    /// One part, `Value::Null` if there is no such thing: `state.part("addresses", "eth0")`.
+    pub fn part(&self, part: &str, name: &str) -> &Value {
+        &self.0[part][name]
+    }
+
+    /// A copy without these parts (`links`, `settings`, …).
+    #[must_use]
+    pub fn without(&self, parts: &[&str]) -> Self {
+        let mut value = self.0.clone();
+        if let Value::Object(map) = &mut value {
+            map.retain(|name, _| !parts.contains(&name.as_str()));
+        }
+        Self(value)
+    }
+
+    /// What changed from this state to a later one.
+    #[must_use]
+    pub fn difference(&self, later: &Self) -> Difference {
+        let mut lines = Vec::new();
+        compare("", &self.0, &later.0, &mut lines);
+        Difference(lines)
+    }
+
+    // A device whose operational state lags behind its carrier (linkwatch, net/core/link_watch.c), or an address that is
+    // still tentative (RFC 4862, 5.4).
+    fn is_settled(&self) -> bool {
+        let links = self.0["links"].as_object();
+        let links_done = links.into_iter().flatten().all(|(_, link)| {
+            let flag = |name: &str| contains(&link["flags"], name);
+            let shown_up = link["operstate"] != "DOWN" && link["operstate"] != "LOWERLAYERDOWN";
+            shown_up == (flag("UP") && flag("LOWER_UP"))
+        });
+        let devices = self.0["addresses"].as_object();
+        let addresses_done = devices.into_iter().flatten().all(|(_, addresses)| {
+            let mut addresses = addresses.as_array().into_iter().flatten();
+            addresses.all(|address| address["tentative"] != Value::Bool(true) || address["dadfailed"] == Value::Bool(true))
+        });
+        links_done && addresses_done
+    }
+}
+
+/// What differs between two states: a line each, ready to be read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Difference(Vec<String>);
+
+impl Difference {
+    /// Whether the states are the same.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The lines: where, what was there, what is there now.
+    pub fn lines(&self) -> &[String] {
+        &self.0
+    }
+}
+
+impl fmt::Display for Difference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.join("\n"))
+    }
+}
+
+/// Compares two values of any kind the way [`State::difference`] does.
+#[must_use]
+pub fn difference(before: &Value, after: &Value) -> Difference {
+    let mut lines = Vec::new();
+    compare("", before, after, &mut lines);
+    Difference(lines)
+}
+
+/// Panics with the difference when two states are not the same.
+///
+/// # Panics
+/// When they differ.
+#[track_caller]
+pub fn assert_same(before: &State, after: &State) {
+    let difference = before.difference(after);
+    assert!(difference.is_empty(), "the state is not as before (- before, + after):\n{difference}");
+}
+
+fn read_json(machine: &Machine, program: &str, words: &str) -> Result<Value> {
+    let text = machine.run(program, words.split_whitespace())?;
+    if text.trim().is_empty() {
+        return Ok(Value::Array(Vec::new()));
+    }
+    serde_json::from_str(&text).map_err(Error::in_act(format!("read the output of `{program} {words}`")))
+}
+
+fn items(list: Value) -> Vec<Value> {
+    match list {
+        Value::Array(items) => items,
+        _ => Vec::new(),
+    }
+}
+
+// iproute2 prints an empty object for what a filter left out.
+fn by_name(list: Value, key: &str) -> Value {
+    let named = items(list).into_iter().filter_map(|item| {
+        let name = item[key].as_str()?.to_owned();
+        Some((name, item))
+    });
+    Value::Object(named.collect())
+}
+
+fn addresses(list: Value) -> Value {
+    let Value::Object(mut devices) = by_name(list, "ifname") else {
+        return Value::Null;
+    };
+    for device in devices.values_mut() {
+        let mut found = items(device["addr_info"].take());
+        for address in &mut found {
+            limit_lifetimes(address);
+        }
+        *device = Value::Array(found);
+    }
+    Value::Object(devices)
+}
+
+// The kernel's "for ever" is INFINITY_LIFE_TIME (linux/addrconf.h), and 0 is "deprecated": both were set by somebody.
+fn limit_lifetimes(address: &mut Value) {
+    for key in ["valid_life_time", "preferred_life_time"] {
+        let seconds = address[key].as_u64().unwrap_or(0);
+        if seconds != 0 && seconds != u64::from(u32::MAX) {
+            address[key] = Value::from("limited");
+        }
+    }
+}
+
+fn sorted(list: Value) -> Value {
+    let mut list = items(without_noise(list));
+    list.sort_by_key(Value::to_string);
+    Value::Array(list)
+}
+
+// Entries the bridge learnt from traffic have no state.
+fn forwarding(list: Value) -> Value {
+    let set_by_hand = items(list).into_iter().filter(|entry| !entry["state"].as_str().unwrap_or_default().is_empty());
+    sorted(set_by_hand.collect())
+}
+
+fn filters(mut ruleset: Value) -> Value {
+    let mut list = items(ruleset["nftables"].take());
+    list.retain(|item| item.get("metainfo").is_none());
+    for item in &mut list {
+        // A hash set lists its elements in no order.
+        for kind in ["set", "map"] {
+            if let Some(Value::Array(elements)) = item.pointer_mut(&format!("/{kind}/elem")) {
+                elements.sort_by_key(Value::to_string);
+            }
+        }
+    }
+    Value::Array(list)
+}
+
+fn settings(machine: &Machine) -> Result<Value> {
+    // grep prints NAME:VALUE. Some variables can only be written, and not every kernel has net/bridge: hence `-s`, and
+    // the exit status tells nothing.
+    let text = machine.shell(&format!("cd /proc/sys; grep -rs . {} || true", SETTINGS.join(" ")))?;
+    let settings: BTreeMap<_, _> =
+        text.lines().filter_map(|line| line.split_once(':')).map(|(name, value)| (name.to_owned(), Value::from(value))).collect();
+    if settings.is_empty() {
+        return Err(Error::new(format!("cannot read the settings under /proc/sys of {}", machine.name())));
+    }
+    Ok(Value::Object(settings.into_iter().collect()))
+}
+
+fn without_noise(value: Value) -> Value {
+    match value {
+        Value::Object(map) => Value::Object(
+            map.into_iter()
+                .filter(|(key, _)| !NOISE.contains(&key.as_str()))
+                .map(|(key, value)| match key.as_str() {
+                    "expires" | "used" | "confirmed" | "updated" => (key, Value::from("limited")),
+                    _ => (key, without_noise(value)),
+                })
+                .collect(),
+        ),
+        Value::Array(list) => list.into_iter().map(without_noise).collect(),
+        other => other,
+    }
+}
+
+fn compare(place: &str, before: &Value, after: &Value, lines: &mut Vec<String>) {
+    match (before, after) {
+        (Value::Object(before), Value::Object(after)) => {
+            let inner = |key: &str| match place {
+                "" => key.to_owned(),
+                place => format!("{place} › {key}"),
+            };
+            for (key, value) in before {
+                match after.get(key) {
+                    Some(other) => compare(&inner(key), value, other, lines),
+                    None => lines.push(format!("- {}: {value}", inner(key))),
+                }
+            }
+            for (key, value) in after.iter().filter(|(key, _)| !before.contains_key(*key)) {
+                lines.push(format!("+ {}: {value}", inner(key)));
+            }
+        }
+        (Value::Array(before), Value::Array(after)) => compare_lists(place, before, after, lines),
+        _ if before == after => {}
+        _ => {
+            lines.push(format!("- {place}: {before}"));
+            lines.push(format!("+ {place}: {after}"));
+        }
+    }
+}
+
+fn compare_lists(place: &str, before: &[Value], after: &[Value], lines: &mut Vec<String>) {
+    let mut added: Vec<_> = after.iter().collect();
+    let mut gone = Vec::new();
+    for item in before {
+        match added.iter().position(|other| *other == item) {
+            Some(position) => drop(added.remove(position)),
+            None => gone.push(item),
+        }
+    }
+    if gone.is_empty() && added.is_empty() && before != after {
+        let order = |list: &[Value]| Value::from(list.to_vec()).to_string();
+        lines.push(format!("- {place} (order): {}", order(before)));
+        lines.push(format!("+ {place} (order): {}", order(after)));
+    }
+    lines.extend(gone.into_iter().map(|item| format!("- {place}: {item}")));
+    lines.extend(added.into_iter().map(|item| format!("+ {place}: {item}")));
+}
+
+fn contains(list: &Value, word: &str) -> bool {
+    list.as_array().is_some_and(|list| list.iter().any(|item| item == word))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::machine::connect;
+
+    fn host() -> (Machine, Machine) {
+        let (host, router) = (Machine::new("host").unwrap(), Machine::new("router").unwrap());
+        connect(&host, "eth0", &router, "eth0").unwrap();
+        for machine in [&host, &router] {
+            machine.ip("link set eth0 up").unwrap();
+        }
+        (host, router)
+    }
+
+    #[test]
+    fn two_hosts_built_alike_have_the_same_state() {
+        let (one, _one_router) = host();
+        let (other, _other_router) = host();
+        assert_same(&State::settled(&one).unwrap(), &State::settled(&other).unwrap());
+    }
+
+    #[test]
+    fn every_kind_of_change_is_seen() {
+        let (host, _router) = host();
+        let changes = [
+            "ip addr add 192.0.2.1/24 dev eth0",
+            "ip -6 addr add 2001:db8::1/64 dev eth0 nodad",
+            "ip route add 198.51.100.0/24 via 192.0.2.7 table 7",
+            "ip -6 route add 2001:db8:1::/64 via 2001:db8::7 metric 5",
+            "ip rule add from 192.0.2.0/24 table 7",
+            "ip neigh add 192.0.2.9 lladdr 02:00:00:00:00:09 dev eth0 nud permanent",
+            "ip neigh add proxy 192.0.2.10 dev eth0",
+            "ip link set eth0 mtu 1400",
+            "ip link add br0 address 02:00:00:00:00:01 type bridge",
+            "ip link set eth0 master br0",
+            "bridge fdb add 02:00:00:00:00:77 dev eth0 master static",
+            "bridge link set dev eth0 cost 7",
+            "nft add table ip example",
+            "echo 1 >/proc/sys/net/ipv4/ip_forward",
+            "echo 1 >/proc/sys/net/ipv4/conf/eth0/proxy_arp",
+        ];
+        let mut before = State::of(&host).unwrap();
+        for change in changes {
+            host.shell(change).unwrap();
+            let after = State::of(&host).unwrap();
+            assert_ne!(before, after, "{change} made no difference");
+            before = after;
+        }
+    }
+
+    #[test]
+    fn the_order_of_addresses_matters() {
+        let (host, _router) = host();
+        host.ip("addr add 192.0.2.1/24 dev eth0").unwrap();
+        host.ip("addr add 192.0.2.2/24 dev eth0").unwrap();
+        let before = State::settled(&host).unwrap();
+        host.ip("-4 addr flush dev eth0").unwrap();
+        host.ip("addr add 192.0.2.2/24 dev eth0").unwrap();
+        host.ip("addr add 192.0.2.1/24 dev eth0").unwrap();
+        let difference = before.difference(&State::settled(&host).unwrap());
+        assert!(!difference.is_empty());
+    }
+
+    #[test]
+    fn running_lifetimes_are_limited_and_endless_ones_stay() {
+        let (host, _router) = host();
+        host.ip("addr add 192.0.2.1/24 dev eth0 valid_lft 500 preferred_lft 0").unwrap();
+        let state = State::of(&host).unwrap();
+        let address = &state.part("addresses", "eth0")[0];
+        assert_eq!(address["valid_life_time"], "limited");
+        assert_eq!(address["preferred_life_time"], 0);
+    }
+
+    #[test]
+    fn a_difference_names_the_place() {
+        let before = json!({"links": {"eth0": {"mtu": 1500}, "eth1": {}}, "routes": ["a", "b"]});
+        let after = json!({"links": {"eth0": {"mtu": 9000}}, "routes": ["b", "c"]});
+        assert_eq!(
+            difference(&before, &after).lines(),
+            [
+                "- links › eth0 › mtu: 1500",
+                "+ links › eth0 › mtu: 9000",
+                "- links › eth1: {}",
+                "- routes: \"a\"",
+                "+ routes: \"c\"",
+            ]
+        );
+    }
+}
