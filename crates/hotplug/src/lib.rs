@@ -1,1 +1,12 @@
-//! Placeholder.
+//! Native network hotplug programs for Xen.
+//!
+//! Every program is one pass through the same stages: words as given ([`invocation`]), what is asked ([`request`]), what is there
+//! ([`host`]), what to do ([`plan`]), doing it ([`apply`]) and telling of it ([`report`]).
+
+pub mod apply;
+pub mod host;
+pub mod interface_name;
+pub mod mac_address;
+pub mod operation;
+pub mod plan;
+pub mod sysctl;

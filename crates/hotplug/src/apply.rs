@@ -1,0 +1,181 @@
+//! Doing: step by step, keeping what takes each step back, and undoing on failure.
+
+pub mod journal;
+
+use std::fmt;
+
+use crate::host::Host;
+use crate::operation::Operation;
+use crate::plan::{OnFailure, Plan};
+use journal::{Journal, JournalError};
+
+/// Something that operations can be performed on: the system, or in tests the model.
+pub trait Effects {
+    /// Performs one operation.
+    ///
+    /// # Errors
+    /// When it could not be done; the act, the cause and what sort of failure it is.
+    fn perform(&mut self, operation: &Operation) -> Result<(), Failure>;
+}
+
+/// What sort of failure it was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FailureKind {
+    /// What the operation was to act on is not there. For a removal, and for undoing, that is as good as done.
+    Absent,
+    /// Any other.
+    Other,
+}
+
+/// An operation that could not be done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// The operation, in the operator's words.
+    pub act: String,
+    /// Why not, in the kernel's or the store's words.
+    pub cause: String,
+    /// What sort of failure.
+    pub kind: FailureKind,
+}
+
+impl Failure {
+    /// A failure of `operation`.
+    #[must_use]
+    pub fn new(operation: &Operation, cause: impl Into<String>, kind: FailureKind) -> Self {
+        Self { act: operation.to_string(), cause: cause.into(), kind }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "`{}` failed: {}", self.act, self.cause)
+    }
+}
+
+impl std::error::Error for Failure {}
+
+/// What became of a plan that went through.
+#[derive(Debug, Default)]
+pub struct Outcome {
+    /// The operations that were done, in order.
+    pub done: Vec<Operation>,
+    /// Steps that failed though the plan goes on without them.
+    pub tolerated: Vec<Failure>,
+}
+
+/// What became of a plan that did not.
+#[derive(Debug)]
+pub enum Stopped {
+    /// A step failed and everything was undone.
+    Undone(Failure),
+    /// A step failed, and some of the undoing failed as well.
+    HalfUndone {
+        /// The step.
+        failure: Failure,
+        /// What could not be undone.
+        left: Vec<Failure>,
+    },
+    /// The journal could not be written: nothing more is done without it, and what was done is undone.
+    Journal(JournalError),
+}
+
+impl fmt::Display for Stopped {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Undone(failure) => write!(f, "{failure}; everything done before it has been undone"),
+            Self::HalfUndone { failure, left } => {
+                write!(f, "{failure}; undoing the steps before it failed too:")?;
+                left.iter().try_for_each(|one| write!(f, " {one};"))?;
+                f.write_str(" the host needs a look")
+            }
+            Self::Journal(error) => write!(f, "{error}; everything done before it has been undone"),
+        }
+    }
+}
+
+impl std::error::Error for Stopped {}
+
+/// One run of a program: its plans go through here one after the other, and a failure in a later one undoes the earlier ones too.
+pub struct Run<'a> {
+    effects: &'a mut dyn Effects,
+    journal: Journal,
+    /// The inverses of what was done, the oldest first.
+    inverses: Vec<Vec<Operation>>,
+    outcome: Outcome,
+}
+
+impl<'a> Run<'a> {
+    /// A run that performs on `effects` and keeps `journal`.
+    pub fn new(effects: &'a mut dyn Effects, journal: Journal) -> Self {
+        Self { effects, journal, inverses: vec![], outcome: Outcome::default() }
+    }
+
+    /// Lends out what the run performs on, to look at the host between two plans.
+    pub fn effects(&mut self) -> &mut dyn Effects {
+        self.effects
+    }
+
+    /// Performs `plan` on the host seen as `host`, and gives the host as it should be now.
+    ///
+    /// # Errors
+    /// When a step that must succeed fails: everything done in this run has then been undone.
+    pub fn carry_out(&mut self, plan: &Plan, mut host: Host) -> Result<Host, Stopped> {
+        for step in &plan.steps {
+            let inverse = step.operation.inverse(&host);
+            if let Err(error) = self.journal.append(&inverse) {
+                self.undo();
+                return Err(Stopped::Journal(error));
+            }
+            self.inverses.push(inverse);
+            match self.effects.perform(&step.operation) {
+                Ok(()) => {
+                    host = host.after(&step.operation);
+                    self.outcome.done.push(step.operation.clone());
+                }
+                Err(failure) => match step.on_failure {
+                    OnFailure::Continue => self.tolerate(failure),
+                    OnFailure::Abort => {
+                        let left = self.undo();
+                        return Err(if left.is_empty() {
+                            Stopped::Undone(failure)
+                        } else {
+                            Stopped::HalfUndone { failure, left }
+                        });
+                    }
+                },
+            }
+        }
+        Ok(host)
+    }
+
+    fn tolerate(&mut self, failure: Failure) {
+        if failure.kind != FailureKind::Absent {
+            self.outcome.tolerated.push(failure);
+        }
+    }
+
+    /// Takes back everything, the youngest first. Goes on past failures and gives them back; what is gone already needs no undoing.
+    pub fn undo(&mut self) -> Vec<Failure> {
+        let mut left = vec![];
+        while let Some(inverse) = self.inverses.pop() {
+            for operation in &inverse {
+                match self.effects.perform(operation) {
+                    Ok(()) => {}
+                    Err(failure) if failure.kind == FailureKind::Absent => {}
+                    Err(failure) => left.push(failure),
+                }
+            }
+            self.journal.forget_last();
+        }
+        if left.is_empty() {
+            self.journal.close();
+        }
+        left
+    }
+
+    /// Ends the run: the new state stays.
+    pub fn finish(self) -> Outcome {
+        self.journal.close();
+        self.outcome
+    }
+}

@@ -1,0 +1,395 @@
+//! What a host looks like after an operation: the kernel's side effects, by rule.
+//!
+//! Sources: net/ipv4/devinet.c and fib_frontend.c (addresses and the routes that follow them), net/ipv6/addrconf.c and route.c,
+//! net/core/dev.c and neighbour.c. The kernel tests compare this with what the running kernel really does.
+
+use std::net::IpAddr;
+
+use ipnetwork::IpNetwork;
+
+use super::{
+    Address, AddressFlags, AdminState, Family, Host, KERNEL_PROTOCOL, LINK_SCOPE, Link, LinkKind, MAIN_TABLE, Neighbour, NextHop,
+    Path, Route, Switch, UNICAST,
+};
+use crate::interface_name::InterfaceName;
+use crate::operation::{LinkChange, Membership, NewBridge, Operation};
+
+/// `IP6_RT_PRIO_ADDRCONF` (include/net/ip6_route.h).
+const IPV6_PREFIX_METRIC: u32 = 256;
+/// `ICMPV6_ROUTER_PREF_MEDIUM`: what the kernel shows for every IPv6 route without another preference.
+const MEDIUM_PREFERENCE: u8 = 0;
+
+impl Host {
+    /// The host as it is after `operation`, side effects included. The operation is taken to succeed.
+    #[must_use]
+    pub fn after(&self, operation: &Operation) -> Self {
+        let mut host = self.clone();
+        host.perform(operation);
+        host
+    }
+
+    fn perform(&mut self, operation: &Operation) {
+        match operation {
+            Operation::CreateBridge(bridge) => self.create_bridge(bridge),
+            Operation::DeleteBridge(name) => self.delete_link(name),
+            Operation::RenameLink { from, to } => self.rename(from, to),
+            Operation::SetLink { device, change } => self.set_link(device, change),
+            Operation::AddAddress(address) => self.add_address(address),
+            Operation::DeleteAddress(address) => self.delete_address(address),
+            Operation::ReplaceRoute(route) => match self.routes.iter_mut().find(|seen| seen.same_place(route)) {
+                Some(seen) => *seen = route.clone(),
+                None => self.routes.push(route.clone()),
+            },
+            Operation::AppendRoute(route) => self.routes.push(route.clone()),
+            Operation::DeleteRoute(route) => remove_first(&mut self.routes, |seen| seen == route),
+            Operation::AddRule(rule) => self.rules.push(rule.clone()),
+            Operation::DeleteRule(rule) => remove_first(&mut self.rules, |seen| seen == rule),
+            Operation::AddNeighbour(neighbour) => {
+                self.forget_neighbour(neighbour);
+                self.neighbours.push(neighbour.clone());
+            }
+            Operation::DeleteNeighbour(neighbour) => self.forget_neighbour(neighbour),
+            Operation::WriteSysctl { sysctl, value } => {
+                self.sysctls.insert(sysctl.clone(), value.clone());
+            }
+            Operation::WriteStore(entries) => {
+                self.store.extend(entries.iter().map(|entry| (entry.path.clone(), Some(entry.value.clone()))));
+            }
+            Operation::RemoveStore(path) => {
+                self.store.insert(path.clone(), None);
+            }
+            Operation::RunHooks(_)
+            | Operation::IfDown(_)
+            | Operation::IfUp(_)
+            | Operation::AwaitCarrier { .. }
+            | Operation::CheckNeighbour { .. } => {}
+        }
+    }
+
+    fn link_mut(&mut self, name: &InterfaceName) -> Option<&mut Link> {
+        self.links.iter_mut().find(|link| link.name == *name)
+    }
+
+    fn create_bridge(&mut self, bridge: &NewBridge) {
+        self.links.push(Link {
+            name: bridge.name.clone(),
+            index: None,
+            kind: LinkKind::Bridge,
+            mac: bridge.mac,
+            mtu: bridge.mtu,
+            transmit_queue: bridge.transmit_queue,
+            state: AdminState::Down,
+            promiscuous: Switch::Off,
+            all_multicast: Switch::Off,
+            master: None,
+        });
+        let defaults: Vec<_> = self
+            .sysctls
+            .iter()
+            .filter(|(sysctl, _)| **sysctl == sysctl.for_new_devices())
+            .map(|(sysctl, value)| (sysctl.on_device(&bridge.name), value.clone()))
+            .collect();
+        self.sysctls.extend(defaults);
+    }
+
+    fn delete_link(&mut self, name: &InterfaceName) {
+        self.links.retain(|link| link.name != *name);
+        for link in &mut self.links {
+            if link.master.as_ref() == Some(name) {
+                link.master = None;
+            }
+        }
+        self.addresses.retain(|address| address.device != *name);
+        self.neighbours.retain(|neighbour| neighbour.device != *name);
+        self.sysctls.retain(|sysctl, _| sysctl.device() != Some(name));
+        self.drop_routes_over(name, |_| true);
+    }
+
+    /// Policy rules keep the name they were given; the kernel ties them to whatever bears it (net/core/fib_rules.c).
+    fn rename(&mut self, from: &InterfaceName, to: &InterfaceName) {
+        let follow = |name: &mut InterfaceName| {
+            if name == from {
+                *name = to.clone();
+            }
+        };
+        for link in &mut self.links {
+            follow(&mut link.name);
+            if let Some(master) = &mut link.master {
+                follow(master);
+            }
+        }
+        self.routes = self.routes.iter().map(|route| route.moved(from, to)).collect();
+        for neighbour in &mut self.neighbours {
+            follow(&mut neighbour.device);
+        }
+        let (moved, kept): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.sysctls).into_iter().partition(|(sysctl, _)| sysctl.device() == Some(from));
+        self.sysctls = kept.into_iter().chain(moved.into_iter().map(|(sysctl, value)| (sysctl.on_device(to), value))).collect();
+        self.relabel(from, to);
+        for address in &mut self.addresses {
+            follow(&mut address.device);
+        }
+    }
+
+    /// `inetdev_changename()` (net/ipv4/devinet.c): the first label becomes the new name; each further one keeps what stood behind its
+    /// colon, or gets its place in the list where it had none.
+    fn relabel(&mut self, device: &InterfaceName, to: &InterfaceName) {
+        let labelled = self.addresses.iter_mut().filter(|address| address.device == *device && address.label.is_some());
+        for (place, address) in labelled.enumerate() {
+            let old = address.label.take().unwrap_or_default();
+            let suffix = match (place, old.split_once(':')) {
+                (0, _) => String::new(),
+                (_, Some((_, tail))) => format!(":{tail}"),
+                (_, None) => format!(":{}", place + 1),
+            };
+            address.label = Some(label_of(to.as_str(), &suffix));
+        }
+    }
+
+    fn set_link(&mut self, device: &InterfaceName, change: &LinkChange) {
+        let Some(link) = self.link_mut(device) else { return };
+        let effective = change.missing_from(link);
+        link.mac = change.mac.or(link.mac);
+        link.mtu = change.mtu.unwrap_or(link.mtu);
+        link.promiscuous = change.promiscuous.unwrap_or(link.promiscuous);
+        link.all_multicast = change.all_multicast.unwrap_or(link.all_multicast);
+        link.state = change.state.unwrap_or(link.state);
+        match &change.membership {
+            Some(Membership::Port(bridge)) => link.master = Some(bridge.clone()),
+            Some(Membership::Free) => link.master = None,
+            None => {}
+        }
+        match effective.state {
+            Some(AdminState::Down) => self.went_down(device),
+            Some(AdminState::Up) => self.went_up(device),
+            None => {}
+        }
+    }
+
+    /// All routes over it go, and IPv6 gives up its addresses too (contract: kernel facts that bite).
+    fn went_down(&mut self, device: &InterfaceName) {
+        self.drop_routes_over(device, |_| true);
+        self.addresses.retain(|address| address.device != *device || address.family() == Family::V4);
+        self.neighbours.retain(|neighbour| neighbour.device != *device);
+    }
+
+    /// Only the routes of its IPv4 networks come back.
+    fn went_up(&mut self, device: &InterfaceName) {
+        let addresses: Vec<Address> = self.addresses_of(device).cloned().collect();
+        for address in &addresses {
+            self.add_prefix_routes(address);
+        }
+    }
+
+    fn drop_routes_over(&mut self, device: &InterfaceName, affected: impl Fn(&Route) -> bool) {
+        self.routes.retain_mut(|route| {
+            if !affected(route) || !route.uses(device) {
+                return true;
+            }
+            let Path::Multi(hops) = &mut route.path else { return false };
+            hops.retain(|hop| hop.device.as_ref() != Some(device));
+            // IPv4 keeps a multipath route with its dead ways until the last one dies; what is left of an IPv6 one stands alone.
+            match hops.as_slice() {
+                [] => false,
+                [only] if only.gateway.is_some_and(|gateway| gateway.is_ipv6()) => {
+                    route.path = Path::Single(only.clone());
+                    true
+                }
+                _ => true,
+            }
+        });
+    }
+
+    fn is_up(&self, device: &InterfaceName) -> bool {
+        self.link(device).is_some_and(|link| link.state == AdminState::Up)
+    }
+
+    fn add_address(&mut self, address: &Address) {
+        if let Some(seen) = self.addresses.iter_mut().find(|seen| seen.same_entry(address)) {
+            // A label cannot be changed in place (inet_rtm_newaddr()).
+            *seen = Address { label: seen.label.clone(), ..address.clone() };
+            return;
+        }
+        let place = match address.family() {
+            Family::V4 => self.place_for_ipv4(address),
+            Family::V6 => self.place_for_ipv6(address),
+        };
+        self.addresses.insert(place, address.clone());
+        self.add_prefix_routes(address);
+    }
+
+    /// `__inet_insert_ifa()`: behind the last primary address of the same or a wider scope; a secondary one goes last.
+    fn place_for_ipv4(&self, address: &Address) -> usize {
+        let own = |(_, seen): &(usize, &Address)| seen.device == address.device && seen.family() == Family::V4;
+        let end = self.addresses.iter().enumerate().filter(own).map(|(place, _)| place + 1).next_back();
+        if self.is_secondary_behind(address, self.addresses.len()) {
+            return end.unwrap_or(self.addresses.len());
+        }
+        let first = self.addresses.iter().enumerate().find(own).map(|(place, _)| place);
+        self.addresses
+            .iter()
+            .enumerate()
+            .filter(own)
+            .filter(|(place, seen)| !self.is_secondary_behind(seen, *place) && address.scope <= seen.scope)
+            .map(|(place, _)| place + 1)
+            .next_back()
+            .or(first)
+            .unwrap_or(self.addresses.len())
+    }
+
+    /// Whether an address of the same network stands before `limit`, which makes `address` a secondary one.
+    fn is_secondary_behind(&self, address: &Address, limit: usize) -> bool {
+        self.addresses[..limit].iter().any(|seen| {
+            seen.device == address.device && !seen.same_entry(address) && seen.family() == Family::V4 && same_subnet(seen, address)
+        })
+    }
+
+    /// `ipv6_link_dev_addr()`: wider scopes first, and the newest first among equals.
+    fn place_for_ipv6(&self, address: &Address) -> usize {
+        let own = |seen: &Address| seen.device == address.device && seen.family() == Family::V6;
+        let narrowness = |seen: &Address| u8::from(seen.is_ipv6_link_local());
+        let end = self.addresses.iter().rposition(|seen| seen.device == address.device).map_or(self.addresses.len(), |last| last + 1);
+        self.addresses.iter().position(|seen| own(seen) && narrowness(address) <= narrowness(seen)).unwrap_or(end)
+    }
+
+    fn add_prefix_routes(&mut self, address: &Address) {
+        if !self.is_up(&address.device) || address.flags.has(AddressFlags::NO_PREFIX_ROUTE) {
+            return;
+        }
+        for route in self.prefix_routes(address) {
+            if !self.routes.contains(&route) {
+                self.routes.push(route);
+            }
+        }
+    }
+
+    /// The routes that the kernel makes for an address: `fib_add_ifaddr()`, `addrconf_prefix_route()`.
+    fn prefix_routes(&self, address: &Address) -> Vec<Route> {
+        let prefix = address.network.prefix();
+        match address.family() {
+            Family::V4 => {
+                let place = self.addresses.iter().position(|seen| seen.same_entry(address)).unwrap_or(self.addresses.len());
+                let secondary = self.is_secondary_behind(address, place);
+                let towards = address.peer.unwrap_or(address.network.ip());
+                let single = prefix == 32 && address.peer.is_none();
+                if secondary || single { vec![] } else { prefix_route(address, towards).into_iter().collect() }
+            }
+            Family::V6 => {
+                let own = prefix_route(address, address.network.ip());
+                let peer = address.peer.and_then(|peer| prefix_route(address, peer));
+                own.into_iter().chain(peer).collect()
+            }
+        }
+    }
+
+    fn delete_address(&mut self, address: &Address) {
+        let Some(place) = self.addresses.iter().position(|seen| seen.same_entry(address)) else { return };
+        let secondary = self.is_secondary_behind(address, place);
+        self.addresses.remove(place);
+        match address.family() {
+            Family::V4 => {
+                if !secondary {
+                    // Without `promote_secondaries`, the others of the network go with their primary address.
+                    self.addresses.retain(|seen| {
+                        seen.device != address.device || seen.family() == Family::V6 || !same_subnet(seen, address)
+                    });
+                }
+                self.forget_ipv4_address(address);
+            }
+            Family::V6 => self.forget_ipv6_address(address),
+        }
+    }
+
+    fn forget_ipv4_address(&mut self, address: &Address) {
+        let device = &address.device;
+        if !self.addresses.iter().any(|seen| seen.device == *device && seen.family() == Family::V4) {
+            // fib_disable_ip(): a device without an IPv4 address has no IPv4 routes and no ARP entries.
+            self.drop_routes_over(device, |route| route.family() == Family::V4);
+            self.neighbours.retain(|seen| seen.device != *device || seen.address.is_ipv6());
+        }
+        let towards = address.peer.unwrap_or(address.network.ip());
+        let still_covered = self.addresses_of(device).any(|seen| seen.family() == Family::V4 && same_subnet(seen, address));
+        if let (Some(own), false) = (prefix_route(address, towards), still_covered) {
+            self.routes.retain(|route| *route != own);
+        }
+        let local = address.network.ip();
+        if !self.addresses.iter().any(|seen| seen.network.ip() == local) {
+            self.routes.retain(|route| route.preferred_source != Some(local));
+        }
+    }
+
+    fn forget_ipv6_address(&mut self, address: &Address) {
+        let ends = [Some(address.network.ip()), address.peer];
+        for end in ends.into_iter().flatten() {
+            let Some(own) = prefix_route(address, end) else { continue };
+            let shared = self
+                .addresses_of(&address.device)
+                .any(|seen| seen.family() == Family::V6 && prefix_route(seen, seen.network.ip()).is_some_and(|r| r.destination == own.destination));
+            if !shared {
+                self.routes.retain(|route| *route != own);
+            }
+        }
+        let local = address.network.ip();
+        if !self.addresses.iter().any(|seen| seen.network.ip() == local) {
+            for route in &mut self.routes {
+                if route.preferred_source == Some(local) {
+                    route.preferred_source = None;
+                }
+            }
+        }
+    }
+
+    fn forget_neighbour(&mut self, neighbour: &Neighbour) {
+        self.neighbours.retain(|seen| seen.device != neighbour.device || seen.address != neighbour.address);
+    }
+}
+
+/// A label as long as the kernel keeps it (`IFNAMSIZ`): the end counts, not the beginning.
+fn label_of(name: &str, suffix: &str) -> String {
+    let room = crate::interface_name::INTERFACE_NAME_MAX.saturating_sub(suffix.len());
+    let name: String = name.chars().take(room).collect();
+    format!("{name}{suffix}")
+}
+
+fn remove_first<T>(list: &mut Vec<T>, matches: impl Fn(&T) -> bool) {
+    if let Some(place) = list.iter().position(matches) {
+        list.remove(place);
+    }
+}
+
+/// Whether two IPv4 addresses of a device belong to one network, as `inet_ifa_match()` sees it: by the far end's address.
+fn same_subnet(one: &Address, other: &Address) -> bool {
+    let far = |address: &Address| IpNetwork::new(address.peer.unwrap_or(address.network.ip()), address.network.prefix());
+    match (far(one), far(other)) {
+        (Ok(one), Ok(other)) => one.prefix() == other.prefix() && one.network() == other.network(),
+        _ => false,
+    }
+}
+
+/// The route to the network around `towards` that comes with `address`.
+fn prefix_route(address: &Address, towards: IpAddr) -> Option<Route> {
+    let network = IpNetwork::new(towards, address.network.prefix()).ok()?;
+    let destination = IpNetwork::new(network.network(), network.prefix()).ok()?;
+    let ipv4 = destination.is_ipv4();
+    Some(Route {
+        destination,
+        source: None,
+        table: MAIN_TABLE,
+        kind: UNICAST,
+        protocol: KERNEL_PROTOCOL,
+        scope: if ipv4 { LINK_SCOPE } else { 0 },
+        tos: 0,
+        metric: address.metric.unwrap_or(if ipv4 { 0 } else { IPV6_PREFIX_METRIC }),
+        preferred_source: ipv4.then_some(address.network.ip()),
+        path: Path::Single(NextHop {
+            device: Some(address.device.clone()),
+            gateway: None,
+            weight: 1,
+            on_link: Switch::Off,
+            other: vec![],
+        }),
+        expires: if ipv4 { None } else { address.lifetimes.valid },
+        preference: (!ipv4).then_some(MEDIUM_PREFERENCE),
+        other: vec![],
+    })
+}

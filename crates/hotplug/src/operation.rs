@@ -1,0 +1,347 @@
+//! One exact act on a host: its words, and what takes it back.
+
+mod words;
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::host::{Address, AdminState, Family, Host, Link, Neighbour, Route, Rule, Switch};
+use crate::interface_name::InterfaceName;
+use crate::mac_address::MacAddress;
+use crate::plan::repair::repair;
+use crate::sysctl::Sysctl;
+
+/// A bridge to create. Spanning tree is off and the forward delay zero, as Xen's scripts make it, so that a guest's first packet passes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NewBridge {
+    /// Its name.
+    pub name: InterfaceName,
+    /// Its Ethernet address; fixed for good, where otherwise the ports' addresses decide.
+    pub mac: Option<MacAddress>,
+    /// Its MTU in bytes.
+    pub mtu: u32,
+    /// Length of its transmit queue, in packets.
+    pub transmit_queue: u32,
+}
+
+/// Whether a link becomes the port of a bridge or stops being one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Membership {
+    /// A port of this bridge.
+    Port(InterfaceName),
+    /// A port of nothing.
+    Free,
+}
+
+impl Membership {
+    fn of(link: &Link) -> Self {
+        link.master.clone().map_or(Self::Free, Self::Port)
+    }
+}
+
+/// What one message changes about a link. Absent means untouched.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Default)]
+pub struct LinkChange {
+    /// Up or down.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub state: Option<AdminState>,
+    /// The Ethernet address.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mac: Option<MacAddress>,
+    /// The MTU in bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mtu: Option<u32>,
+    /// The bridge it belongs to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub membership: Option<Membership>,
+    /// Promiscuous by word of an administrator.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub promiscuous: Option<Switch>,
+    /// All multicast by word of an administrator.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub all_multicast: Option<Switch>,
+}
+
+impl LinkChange {
+    /// Up, and nothing else.
+    #[must_use]
+    pub fn up() -> Self {
+        Self { state: Some(AdminState::Up), ..Self::default() }
+    }
+
+    /// Down, and nothing else.
+    #[must_use]
+    pub fn down() -> Self {
+        Self { state: Some(AdminState::Down), ..Self::default() }
+    }
+
+    /// A port of `bridge`, and nothing else.
+    #[must_use]
+    pub fn port_of(bridge: &InterfaceName) -> Self {
+        Self { membership: Some(Membership::Port(bridge.clone())), ..Self::default() }
+    }
+
+    /// A port of nothing, and nothing else.
+    #[must_use]
+    pub fn free() -> Self {
+        Self { membership: Some(Membership::Free), ..Self::default() }
+    }
+
+    /// Whether it changes nothing at all.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// The part of this change that `link` does not show yet.
+    #[must_use]
+    pub fn missing_from(&self, link: &Link) -> Self {
+        Self {
+            state: self.state.filter(|state| *state != link.state),
+            mac: self.mac.filter(|mac| Some(*mac) != link.mac),
+            mtu: self.mtu.filter(|mtu| *mtu != link.mtu),
+            membership: self.membership.clone().filter(|membership| *membership != Membership::of(link)),
+            promiscuous: self.promiscuous.filter(|setting| *setting != link.promiscuous),
+            all_multicast: self.all_multicast.filter(|setting| *setting != link.all_multicast),
+        }
+    }
+
+    /// The change that leads from this one back to `link` as it was.
+    fn reversed(&self, link: &Link) -> Self {
+        let effective = self.missing_from(link);
+        Self {
+            state: effective.state.map(|_| link.state),
+            mac: effective.mac.and(link.mac),
+            mtu: effective.mtu.map(|_| link.mtu),
+            membership: effective.membership.map(|_| Membership::of(link)),
+            promiscuous: effective.promiscuous.map(|_| link.promiscuous),
+            all_multicast: effective.all_multicast.map(|_| link.all_multicast),
+        }
+    }
+}
+
+/// A XenStore key and what to write there.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoreEntry {
+    /// The key's path, absolute or relative to the own domain.
+    pub path: String,
+    /// Its value.
+    pub value: String,
+}
+
+/// What a hook may see of the vif it is called for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HookCall {
+    /// The executables or shell fragments, in the order they run.
+    pub hooks: Vec<String>,
+    /// The program's name as it was called (`$0`).
+    pub program: String,
+    /// The words of the command line.
+    pub words: Vec<String>,
+    /// Shell variables, in the order they are set.
+    pub variables: Vec<(String, String)>,
+}
+
+/// One act.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Operation {
+    /// Creates a bridge, down and without ports.
+    CreateBridge(NewBridge),
+    /// Deletes a bridge with all that hangs on it; never a device of another kind.
+    DeleteBridge(InterfaceName),
+    /// Gives a device another name.
+    RenameLink {
+        /// The name it has.
+        from: InterfaceName,
+        /// The name it gets.
+        to: InterfaceName,
+    },
+    /// Changes a device.
+    SetLink {
+        /// The device.
+        device: InterfaceName,
+        /// What changes.
+        change: LinkChange,
+    },
+    /// Gives a device an address, or brings one that it has to these settings.
+    AddAddress(Address),
+    /// Takes an address away.
+    DeleteAddress(Address),
+    /// Puts a route in its place, over whatever stands there.
+    ReplaceRoute(Route),
+    /// Puts a route beside those that stand at its place.
+    AppendRoute(Route),
+    /// Takes a route away.
+    DeleteRoute(Route),
+    /// Adds a policy rule.
+    AddRule(Rule),
+    /// Takes a policy rule away.
+    DeleteRule(Rule),
+    /// Sets a neighbour entry.
+    AddNeighbour(Neighbour),
+    /// Takes a neighbour entry away.
+    DeleteNeighbour(Neighbour),
+    /// Writes a kernel setting.
+    WriteSysctl {
+        /// The setting.
+        sysctl: Sysctl,
+        /// Its new value.
+        value: String,
+    },
+    /// Writes XenStore keys, all at once.
+    WriteStore(Vec<StoreEntry>),
+    /// Removes a XenStore key.
+    RemoveStore(String),
+    /// Runs the hooks.
+    RunHooks(HookCall),
+    /// Lets ifupdown take a device down, with its DHCP client.
+    IfDown(InterfaceName),
+    /// Lets ifupdown bring a device up by its own configuration.
+    IfUp(InterfaceName),
+    /// Waits for a device's link.
+    AwaitCarrier {
+        /// The device.
+        device: InterfaceName,
+        /// How long at most.
+        limit: Duration,
+    },
+    /// Asks a neighbour for its Ethernet address (ARP or neighbour discovery) and waits for the answer.
+    CheckNeighbour {
+        /// The device to ask on.
+        device: InterfaceName,
+        /// The neighbour.
+        address: IpAddr,
+        /// How long at most.
+        limit: Duration,
+    },
+}
+
+impl Operation {
+    /// What takes this act back on `host`, which is the host just before it: nothing where the act changes nothing, so that undoing never
+    /// removes what was there before.
+    ///
+    /// What the kernel drops by itself along with the act (routes of a device that goes down, labels at a renaming) comes back too.
+    #[must_use]
+    pub fn inverse(&self, host: &Host) -> Vec<Operation> {
+        match self {
+            Self::CreateBridge(bridge) => match host.link(&bridge.name) {
+                None => vec![Self::DeleteBridge(bridge.name.clone())],
+                Some(_) => vec![],
+            },
+            Self::DeleteBridge(name) => recreate_bridge(host, name),
+            Self::RenameLink { from, to } => {
+                self.undone_by(host, Self::RenameLink { from: to.clone(), to: from.clone() })
+            }
+            Self::SetLink { device, change } => match host.link(device) {
+                Some(link) => match change.reversed(link) {
+                    back if back.is_empty() => vec![],
+                    back => self.undone_by(host, Self::SetLink { device: device.clone(), change: back }),
+                },
+                None => vec![],
+            },
+            Self::AddAddress(address) => match host.addresses.iter().find(|seen| seen.same_entry(address)) {
+                None => self.undone_by(host, Self::DeleteAddress(address.clone())),
+                Some(seen) if seen == address => vec![],
+                Some(seen) => vec![Self::AddAddress(seen.clone())],
+            },
+            Self::DeleteAddress(_) | Self::DeleteRoute(_) | Self::DeleteNeighbour(_) | Self::ReplaceRoute(_) => {
+                repair(&host.after(self), host)
+            }
+            Self::AppendRoute(route) => match host.routes.contains(route) {
+                true => vec![],
+                false => vec![Self::DeleteRoute(route.clone())],
+            },
+            Self::AddRule(rule) => match host.rules.contains(rule) {
+                true => vec![],
+                false => vec![Self::DeleteRule(rule.clone())],
+            },
+            Self::DeleteRule(rule) => match host.rules.contains(rule) {
+                true => vec![Self::AddRule(rule.clone())],
+                false => vec![],
+            },
+            Self::AddNeighbour(neighbour) => inverse_of_neighbour(host, neighbour),
+            Self::WriteSysctl { sysctl, value } => match host.sysctls.get(sysctl) {
+                Some(old) if old != value => vec![Self::WriteSysctl { sysctl: sysctl.clone(), value: old.clone() }],
+                _ => vec![],
+            },
+            Self::WriteStore(entries) => entries.iter().rev().filter_map(|entry| restore_key(host, &entry.path)).collect(),
+            Self::RemoveStore(path) => restore_key(host, path).into_iter().collect(),
+            Self::IfDown(device) => vec![Self::IfUp(device.clone())],
+            Self::IfUp(device) => vec![Self::IfDown(device.clone())],
+            Self::RunHooks(_) | Self::AwaitCarrier { .. } | Self::CheckNeighbour { .. } => vec![],
+        }
+    }
+
+    /// `back`, and the repair of what this act and `back` together would still have cost.
+    fn undone_by(&self, host: &Host, back: Operation) -> Vec<Operation> {
+        let after = host.after(self).after(&back);
+        let mut inverse = vec![back];
+        inverse.extend(repair(&after, host));
+        inverse
+    }
+
+    /// The device whose disappearance makes this act pointless rather than wrong, for going down.
+    #[must_use]
+    pub fn family(&self) -> Option<Family> {
+        match self {
+            Self::AddAddress(address) | Self::DeleteAddress(address) => Some(address.family()),
+            Self::ReplaceRoute(route) | Self::AppendRoute(route) | Self::DeleteRoute(route) => Some(route.family()),
+            Self::AddRule(rule) | Self::DeleteRule(rule) => Some(rule.family),
+            Self::AddNeighbour(neighbour) | Self::DeleteNeighbour(neighbour) => Some(Family::of(neighbour.address)),
+            _ => None,
+        }
+    }
+}
+
+fn recreate_bridge(host: &Host, name: &InterfaceName) -> Vec<Operation> {
+    let Some(link) = host.link(name) else { return vec![] };
+    let mut inverse = vec![Operation::CreateBridge(NewBridge {
+        name: name.clone(),
+        mac: link.mac,
+        mtu: link.mtu,
+        transmit_queue: link.transmit_queue,
+    })];
+    let fresh = host.sysctls.iter().filter(|(sysctl, _)| sysctl.device() == Some(name));
+    inverse.extend(
+        fresh
+            .filter(|(sysctl, value)| host.sysctls.get(&sysctl.for_new_devices()) != Some(value))
+            .map(|(sysctl, value)| Operation::WriteSysctl { sysctl: sysctl.clone(), value: value.clone() }),
+    );
+    let settings = LinkChange {
+        state: Some(link.state),
+        promiscuous: Some(link.promiscuous),
+        all_multicast: Some(link.all_multicast),
+        ..LinkChange::default()
+    };
+    let created = inverse.iter().fold(host.after(&Operation::DeleteBridge(name.clone())), |host, act| host.after(act));
+    if let Some(new) = created.link(name) {
+        let change = settings.missing_from(new);
+        if !change.is_empty() {
+            inverse.push(Operation::SetLink { device: name.clone(), change });
+        }
+    }
+    inverse.extend(host.ports_of(name).map(|port| Operation::SetLink { device: port.name.clone(), change: LinkChange::port_of(name) }));
+    let back = inverse.iter().fold(host.after(&Operation::DeleteBridge(name.clone())), |host, act| host.after(act));
+    inverse.extend(repair(&back, host));
+    inverse
+}
+
+fn inverse_of_neighbour(host: &Host, neighbour: &Neighbour) -> Vec<Operation> {
+    match host.neighbours.iter().find(|seen| seen.device == neighbour.device && seen.address == neighbour.address) {
+        Some(seen) if seen == neighbour => vec![],
+        Some(seen) => vec![Operation::AddNeighbour(seen.clone())],
+        None => vec![Operation::DeleteNeighbour(neighbour.clone())],
+    }
+}
+
+fn restore_key(host: &Host, path: &str) -> Option<Operation> {
+    match host.store.get(path) {
+        Some(Some(value)) => {
+            Some(Operation::WriteStore(vec![StoreEntry { path: path.to_owned(), value: value.clone() }]))
+        }
+        Some(None) => Some(Operation::RemoveStore(path.to_owned())),
+        None => None,
+    }
+}

@@ -1,0 +1,116 @@
+//! The operations that give a host back its addresses, neighbours and routes.
+//!
+//! Used where the kernel drops things by itself: to undo an operation with its side effects, and to settle what a switch has left.
+//! Devices are not touched, only what lies on them.
+
+use crate::host::{Address, AddressFlags, Family, Host, Neighbour, Route};
+use crate::operation::Operation;
+
+/// What leads from `now` to `wanted`, as far as addresses, neighbour entries and routes are concerned.
+#[must_use]
+pub fn repair(now: &Host, wanted: &Host) -> Vec<Operation> {
+    let mut work = Work { host: now.clone(), operations: vec![] };
+    for link in &wanted.links {
+        for family in [Family::V4, Family::V6] {
+            let listed = |host: &Host| -> Vec<Address> {
+                host.addresses_of(&link.name).filter(|address| address.family() == family).cloned().collect()
+            };
+            work.order_addresses(listed(now), listed(wanted), family);
+        }
+    }
+    for route in routes_to_remove(&work.host, wanted) {
+        work.push(Operation::DeleteRoute(route));
+    }
+    for route in routes_to_add(&work.host, wanted) {
+        work.push(route);
+    }
+    for neighbour in neighbours_to_add(&work.host, wanted) {
+        work.push(Operation::AddNeighbour(neighbour));
+    }
+    work.operations
+}
+
+/// The operations so far and the host that they lead to.
+struct Work {
+    host: Host,
+    operations: Vec<Operation>,
+}
+
+impl Work {
+    fn push(&mut self, operation: Operation) {
+        self.host = self.host.after(&operation);
+        self.operations.push(operation);
+    }
+
+    /// The kernel's order tells primary from secondary addresses, and which one is taken as a source: it is part of the state. An
+    /// address comes to stand behind the older ones (IPv4) or before them (IPv6), so the first difference decides from where on all
+    /// are set anew.
+    fn order_addresses(&mut self, mut now: Vec<Address>, mut wanted: Vec<Address>, family: Family) {
+        if family == Family::V6 {
+            now.reverse();
+            wanted.reverse();
+        }
+        let agreeing = now.iter().zip(&wanted).take_while(|(one, other)| equal_but_for_time(one, other)).count();
+        for address in now[agreeing..].iter().rev() {
+            self.push(Operation::DeleteAddress(address.clone()));
+        }
+        for address in &wanted[agreeing..] {
+            for operation in add_address(address) {
+                self.push(operation);
+            }
+        }
+    }
+}
+
+/// Lifetimes run down between two looks; that is no difference.
+fn equal_but_for_time(one: &Address, other: &Address) -> bool {
+    let timeless = |address: &Address| Address { lifetimes: Default::default(), ..address.clone() };
+    timeless(one) == timeless(other)
+        && one.lifetimes.valid.is_some() == other.lifetimes.valid.is_some()
+        && one.lifetimes.preferred.is_some() == other.lifetimes.preferred.is_some()
+}
+
+/// Gives a device an address that was in use on this link a moment ago.
+///
+/// Duplicate address detection would make an IPv6 address unusable for a second or more (RFC 4862), so it is added without; the flag that says
+/// so is then taken back, which does not start the detection after all (net/ipv6/addrconf.c, `inet6_addr_modify()`).
+#[must_use]
+pub fn add_address(address: &Address) -> Vec<Operation> {
+    let detected = address.family() == Family::V4 || address.flags.has(AddressFlags::NO_DAD);
+    if detected {
+        return vec![Operation::AddAddress(address.clone())];
+    }
+    let undetected = Address { flags: address.flags.with(AddressFlags::NO_DAD), ..address.clone() };
+    vec![Operation::AddAddress(undetected), Operation::AddAddress(address.clone())]
+}
+
+fn routes_to_remove(now: &Host, wanted: &Host) -> Vec<Route> {
+    now.routes.iter().filter(|route| !holds(wanted, route)).cloned().collect()
+}
+
+fn routes_to_add(now: &Host, wanted: &Host) -> Vec<Operation> {
+    let missing: Vec<&Route> = wanted.routes.iter().filter(|route| !holds(now, route)).collect();
+    in_order_of_need(missing)
+        .into_iter()
+        .map(|route| match now.routes.iter().any(|seen| seen.same_place(route)) {
+            true => Operation::AppendRoute(route.clone()),
+            false => Operation::ReplaceRoute(route.clone()),
+        })
+        .collect()
+}
+
+fn holds(host: &Host, route: &Route) -> bool {
+    let timeless = |route: &Route| Route { expires: None, ..route.clone() };
+    host.routes.iter().any(|seen| timeless(seen) == timeless(route))
+}
+
+/// A gateway must be reachable by a route that is there already, so routes without one come first.
+#[must_use]
+pub fn in_order_of_need(mut routes: Vec<&Route>) -> Vec<&Route> {
+    routes.sort_by_key(|route| (route.has_gateway(), std::cmp::Reverse(route.destination.prefix())));
+    routes
+}
+
+fn neighbours_to_add(now: &Host, wanted: &Host) -> Vec<Neighbour> {
+    wanted.neighbours.iter().filter(|neighbour| !now.neighbours.contains(neighbour)).cloned().collect()
+}
