@@ -226,8 +226,10 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    type Message = (Header, Vec<u8>);
+
     /// Cuts `stream` at `cuts` and gives the pieces to an inbox; the messages that came out of it, and its last word.
-    fn feed(stream: &[u8], cuts: &[usize]) -> (Vec<(Header, Vec<u8>)>, Result<usize, ProtocolError>) {
+    fn feed(stream: &[u8], cuts: &[usize]) -> (Vec<Message>, Result<usize, ProtocolError>) {
         let mut places: Vec<usize> = cuts.iter().map(|cut| cut % (stream.len() + 1)).collect();
         places.extend([0, stream.len()]);
         places.sort_unstable();
@@ -318,7 +320,7 @@ mod tests {
         }
 
         #[test]
-        fn nearly_messages_never_panic(kind in 0u32..30, length in 0u32..5000, body in proptest::collection::vec(any::<u8>(), 0..64)) {
+        fn nearly_messages_never_panic(kind in 0u32..30, length in 0u32..5000, body in proptest::collection::vec(any::<u8>(), 0..HEADER)) {
             let mut stream: Vec<u8> = [kind, 1, 0, length].iter().flat_map(|word| word.to_ne_bytes()).collect();
             stream.extend(&body);
             let (messages, last) = feed(&stream, &[]);
