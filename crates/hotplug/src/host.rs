@@ -110,6 +110,9 @@ pub struct Link {
     /// The bridge, bond or VRF it is a port of.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub master: Option<InterfaceName>,
+    /// Free text that stays with the device whatever its name (`ip link set … alias`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub alias: Option<String>,
 }
 
 impl Link {

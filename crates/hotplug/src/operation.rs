@@ -62,6 +62,9 @@ pub struct LinkChange {
     /// All multicast by word of an administrator.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub all_multicast: Option<Switch>,
+    /// The free text; an empty one removes it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub alias: Option<String>,
 }
 
 impl LinkChange {
@@ -105,6 +108,7 @@ impl LinkChange {
             membership: self.membership.clone().filter(|membership| *membership != Membership::of(link)),
             promiscuous: self.promiscuous.filter(|setting| *setting != link.promiscuous),
             all_multicast: self.all_multicast.filter(|setting| *setting != link.all_multicast),
+            alias: self.alias.clone().filter(|alias| *alias != link.alias.clone().unwrap_or_default()),
         }
     }
 
@@ -118,6 +122,7 @@ impl LinkChange {
             membership: effective.membership.map(|_| Membership::of(link)),
             promiscuous: effective.promiscuous.map(|_| link.promiscuous),
             all_multicast: effective.all_multicast.map(|_| link.all_multicast),
+            alias: effective.alias.map(|_| link.alias.clone().unwrap_or_default()),
         }
     }
 }

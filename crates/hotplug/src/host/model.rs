@@ -82,6 +82,7 @@ impl Host {
             promiscuous: Switch::Off,
             all_multicast: Switch::Off,
             master: None,
+            alias: None,
         });
         let defaults: Vec<_> = self
             .sysctls
@@ -154,6 +155,9 @@ impl Host {
         link.promiscuous = change.promiscuous.unwrap_or(link.promiscuous);
         link.all_multicast = change.all_multicast.unwrap_or(link.all_multicast);
         link.state = change.state.unwrap_or(link.state);
+        if let Some(alias) = &change.alias {
+            link.alias = Some(alias.clone()).filter(|alias| !alias.is_empty());
+        }
         match &change.membership {
             Some(Membership::Port(bridge)) => link.master = Some(bridge.clone()),
             Some(Membership::Free) => link.master = None,

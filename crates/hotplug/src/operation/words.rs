@@ -91,6 +91,9 @@ impl fmt::Display for LinkChange {
         if let Some(switch) = self.all_multicast {
             write!(f, " allmulticast {}", on_off(switch))?;
         }
+        if let Some(alias) = &self.alias {
+            write!(f, " alias {}", quoted(alias))?;
+        }
         match self.state {
             Some(AdminState::Up) => f.write_str(" up"),
             Some(AdminState::Down) => f.write_str(" down"),
