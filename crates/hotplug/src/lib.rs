@@ -6,7 +6,10 @@
 pub mod apply;
 pub mod host;
 pub mod interface_name;
+pub mod invocation;
 pub mod mac_address;
 pub mod operation;
 pub mod plan;
+pub mod program;
+pub mod request;
 pub mod sysctl;

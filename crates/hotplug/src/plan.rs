@@ -1,5 +1,7 @@
 //! Deciding: from what is asked and what was seen to the list of steps. Nothing here can act.
 
+pub mod draft;
+pub mod layer3;
 pub mod network_bridge;
 pub mod repair;
 pub mod vif_bridge;

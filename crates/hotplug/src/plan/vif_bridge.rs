@@ -1,1 +1,168 @@
-//! Placeholder.
+//! vif-bridge: a guest's interface becomes the port of a bridge, and leaves it again.
+
+use crate::host::{AdminState, Host, Link};
+use crate::interface_name::InterfaceName;
+use crate::mac_address::BACKEND_MAC;
+use crate::operation::{HookCall, LinkChange, Membership, Operation, StoreEntry};
+use crate::plan::draft::Draft;
+use crate::plan::{Plan, Refusal};
+use crate::request::vif::{Coming, Mtu, Vif, VifKind};
+
+/// The bridge that a vif joins, as it was asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum BridgeChoice {
+    /// This one.
+    Named(InterfaceName),
+    /// The first of the host, in the order of names, as `brctl show` lists them.
+    First,
+}
+
+impl BridgeChoice {
+    /// The names under which the bridge may be found, best first. A configuration from the days of netloop says xenbrN where the bridge is
+    /// now called ethN, and goes on working.
+    #[must_use]
+    pub fn candidates(&self) -> Vec<InterfaceName> {
+        match self {
+            Self::First => vec![],
+            Self::Named(name) => {
+                let modern = name.as_str().strip_prefix("xenbr").and_then(|number| format!("eth{number}").parse().ok());
+                std::iter::once(name.clone()).chain(modern).collect()
+            }
+        }
+    }
+
+    /// The bridge among the links seen.
+    ///
+    /// # Errors
+    /// When there is none; the sentence names no more of the host than the guest's own configuration does.
+    pub fn find<'a>(&self, host: &'a Host) -> Result<&'a Link, Refusal> {
+        match self {
+            Self::First => host.links.iter().filter(|link| link.is_bridge()).min_by(|one, other| one.name.cmp(&other.name)).ok_or_else(|| {
+                Refusal::plain("Could not find a bridge, and none was named: create one (network-bridge start) or name one with bridge=")
+            }),
+            Self::Named(wanted) => self.find_named(wanted, host),
+        }
+    }
+
+    fn find_named<'a>(&self, wanted: &InterfaceName, host: &'a Host) -> Result<&'a Link, Refusal> {
+        if let Some(link) = host.link(wanted) {
+            return match link.is_bridge() {
+                true => Ok(link),
+                false => Err(Refusal::plain(format!("The device {wanted} is not a bridge: name a bridge with bridge="))),
+            };
+        }
+        let other = self.candidates().into_iter().skip(1).find_map(|name| host.link(&name).filter(|link| link.is_bridge()));
+        other.ok_or_else(|| {
+            Refusal::plain(format!("Could not find bridge device {wanted}: create it, or name another one with bridge="))
+        })
+    }
+}
+
+/// The largest number of ports a Linux bridge takes (net/bridge/br_private.h, `BR_MAX_PORTS` less the reserved number 0).
+pub const BRIDGE_PORTS: usize = 1023;
+
+/// A vif comes: the steps that make it a port.
+///
+/// # Errors
+/// When its device, or the bridge, is not there, or its new name is taken.
+pub fn online(vif: &Vif, bridge: &BridgeChoice, hooks: Option<HookCall>, host: &Host) -> Result<Plan, Refusal> {
+    let bridge = bridge.find(host)?.clone();
+    let device = vif.present(host)?;
+    let mut draft = Draft::new(host);
+    let name = settle_name(&mut draft, vif, device)?;
+    let mtu = match vif.mtu {
+        Mtu::Bytes(bytes) => bytes,
+        Mtu::OfTheBridge => bridge.mtu,
+    };
+    prepare(&mut draft, vif, &name);
+    let port = LinkChange { mtu: Some(mtu), membership: Some(Membership::Port(bridge.name.clone())), ..LinkChange::default() };
+    set_what_is_missing(&mut draft, &name, port);
+    if let Some(frontend) = vif.frontend_mtu() {
+        // The frontend's folder is the guest's own: it may have filled its quota, and a driver domain may not write there at all.
+        draft.may(Operation::WriteStore(vec![StoreEntry { path: frontend, value: mtu.to_string() }]));
+    }
+    draft.must(Operation::SetLink { device: name.clone(), change: LinkChange::up() });
+    announce(&mut draft, vif, hooks, Some(&bridge.name), &name);
+    Ok(draft.plan)
+}
+
+/// The device gets the name that the guest's configuration asks for, and remembers whose it is.
+fn settle_name(draft: &mut Draft, vif: &Vif, device: &Link) -> Result<InterfaceName, Refusal> {
+    let Some(wanted) = vif.renamed.as_ref().filter(|wanted| **wanted != device.name) else {
+        return Ok(device.name.clone());
+    };
+    if draft.host.link(wanted).is_some() {
+        return Err(Refusal::plain(format!(
+            "Cannot rename interface {} to {wanted}: a device of that name exists already; choose another vifname=",
+            device.name
+        )));
+    }
+    if device.state == AdminState::Up {
+        draft.must(Operation::SetLink { device: device.name.clone(), change: LinkChange::down() });
+    }
+    draft.must(Operation::RenameLink { from: device.name.clone(), to: wanted.clone() });
+    Ok(wanted.clone())
+}
+
+/// Down, with the address that all backends share, and without network addresses of its own.
+fn prepare(draft: &mut Draft, vif: &Vif, name: &InterfaceName) {
+    set_what_is_missing(draft, name, LinkChange::down());
+    let addresses: Vec<_> = draft.host.addresses_of(name).rev().cloned().collect();
+    for address in addresses {
+        draft.may(Operation::DeleteAddress(address));
+    }
+    let alias = vif.renamed.as_ref().map(|_| vif.alias());
+    let change = LinkChange { mac: Some(BACKEND_MAC), alias, ..LinkChange::default() };
+    let missing = draft.host.link(name).map(|link| change.missing_from(link)).unwrap_or_default();
+    if !missing.is_empty() {
+        // A device that will not change its address works all the same.
+        draft.may(Operation::SetLink { device: name.clone(), change: missing });
+    }
+}
+
+fn set_what_is_missing(draft: &mut Draft, device: &InterfaceName, change: LinkChange) {
+    let missing = draft.host.link(device).map(|link| change.missing_from(link)).unwrap_or_default();
+    if !missing.is_empty() {
+        draft.must(Operation::SetLink { device: device.clone(), change: missing });
+    }
+}
+
+/// Hooks, and at the very last the word that netback waits for.
+fn announce(draft: &mut Draft, vif: &Vif, hooks: Option<HookCall>, bridge: Option<&InterfaceName>, name: &InterfaceName) {
+    if let Some(call) = hooks {
+        draft.must(Operation::RunHooks(vif.told(call, bridge, Some(name))));
+    }
+    if vif.kind == VifKind::Vif {
+        draft.must(Operation::WriteStore(vec![StoreEntry { path: vif.key("hotplug-status"), value: "connected".to_owned() }]));
+    }
+}
+
+/// A vif goes: whatever is still there is taken down and out of its bridge. Nothing that is missing is an error.
+#[must_use]
+pub fn offline(vif: &Vif, bridge: &BridgeChoice, hooks: Option<HookCall>, host: &Host) -> Plan {
+    let mut draft = Draft::new(host);
+    let device = vif.leftover(host).map(|link| link.name.clone());
+    if let Some(name) = &device {
+        let change = LinkChange { membership: Some(Membership::Free), ..LinkChange::down() };
+        let missing = host.link(name).map(|link| change.missing_from(link)).unwrap_or_default();
+        if !missing.is_empty() {
+            draft.may(Operation::SetLink { device: name.clone(), change: missing });
+        }
+    }
+    if let Some(call) = hooks {
+        let bridge = bridge.find(host).ok().map(|link| link.name.clone());
+        draft.may(Operation::RunHooks(vif.told(call, bridge.as_ref(), device.as_ref())));
+    }
+    draft.plan
+}
+
+/// The steps for a command.
+///
+/// # Errors
+/// As [`online`].
+pub fn plan(coming: Coming, vif: &Vif, bridge: &BridgeChoice, hooks: Option<HookCall>, host: &Host) -> Result<Plan, Refusal> {
+    match coming {
+        Coming::Comes => online(vif, bridge, hooks, host),
+        Coming::Goes => Ok(offline(vif, bridge, hooks, host)),
+    }
+}
