@@ -1,0 +1,176 @@
+//! All that is to be said about `vif-bridge`.
+
+use super::common::{LOG_FILE, RUN_DIRECTORY};
+use super::{Command, Entry, Example, Flag, Program, Source, Variable};
+
+const GIVEN: &[Source] = &[Source::Environment, Source::CommandLine];
+
+/// `vif-bridge`: makes a guest's network device the port of a bridge.
+pub static VIF_BRIDGE: Program = Program {
+    name: "vif-bridge",
+    purpose: "put a guest's network device on a bridge",
+    description: &[
+        "vif-bridge is the hotplug program for guests on a bridge. Xen's toolstack calls it each time a guest's network device (a vif) \
+         appears or goes: xl and its library, xl devd inside a driver domain, or udev in the times of xend. Nobody needs to call it by \
+         hand, but everybody may: it then reports in a few lines what it did, or what it misses.",
+        "Which vif it is about comes from the environment; what is wanted of it comes from the vif's backend directory in XenStore, \
+         which the toolstack fills from the guest's configuration. A variable may be given in several places: the command line goes \
+         before the environment, and XenStore before both.",
+        "A guest's second, emulated device (type_if=tap) takes the commands add and remove, the vif itself online and offline. The \
+         other two do nothing and succeed, because the toolstacks call all four.",
+        "Where a step fails, everything done before it is undone; a sentence that the guest may read is written to the XenStore key \
+         hotplug-error, and error to hotplug-status.",
+    ],
+    commands: &[
+        Command {
+            name: "online",
+            purpose: "Put a vif on its bridge, and tell the guest's side that it is connected.",
+            description: &[
+                "Gives the vif its name where vifname asks for one, the Ethernet address fe:ff:ff:ff:ff:ff, no address of its own and \
+                 the MTU of the bridge or the one asked for; makes it a port of the bridge, sets it up and runs the hooks. The MTU is \
+                 written to the guest's frontend directory. Last of all, hotplug-status becomes connected.",
+            ],
+        },
+        Command {
+            name: "offline",
+            purpose: "Take a vif off its bridge.",
+            description: &[
+                "Cleans up whatever is left of the vif and runs the hooks. What is gone already, be it the device, the bridge or the \
+                 entry in XenStore, is not an error.",
+            ],
+        },
+        Command {
+            name: "add",
+            purpose: "Put an emulated device (type_if=tap) on its bridge.",
+            description: &["As online does for a vif, but nothing is written to XenStore unless it fails."],
+        },
+        Command {
+            name: "remove",
+            purpose: "Take an emulated device (type_if=tap) off its bridge.",
+            description: &["As offline does for a vif."],
+        },
+    ],
+    variables: &[
+        Variable {
+            name: "vif",
+            value: "DEVICE",
+            meaning: &["The vif, such as vif3.0: device 0 of domain 3. Needed with type_if=vif."],
+            default: "none",
+            sources: GIVEN,
+        },
+        Variable {
+            name: "INTERFACE",
+            value: "DEVICE",
+            meaning: &["The emulated device, such as vif3.0-emu. Needed with type_if=tap."],
+            default: "none",
+            sources: GIVEN,
+        },
+        Variable {
+            name: "XENBUS_PATH",
+            value: "PATH",
+            meaning: &[
+                "The vif's backend directory in XenStore, such as backend/vif/3/0. Needed with type_if=vif. With type_if=tap it is \
+                 worked out from the name of the device, below the own domain.",
+            ],
+            default: "none",
+            sources: GIVEN,
+        },
+        Variable {
+            name: "type_if",
+            value: "vif|tap",
+            meaning: &[
+                "Which of a guest's two devices the call is about: the vif, or the emulated device of a guest that is not paravirtualised.",
+            ],
+            default: "vif",
+            sources: GIVEN,
+        },
+        Variable {
+            name: "bridge",
+            value: "BRIDGE",
+            meaning: &["The bridge. A name xenbrN that does not exist stands for ethN, if that is a bridge."],
+            default: "the first bridge of the host",
+            sources: &[Source::Environment, Source::CommandLine, Source::XenStore("bridge")],
+        },
+        Variable {
+            name: "vifname",
+            value: "DEVICE",
+            meaning: &[
+                "The name that the device gets. The emulated device gets it with -emu appended. A device that has the name already is left alone, and the call fails.",
+            ],
+            default: "the name that the kernel gave it",
+            sources: &[Source::Environment, Source::CommandLine, Source::XenStore("vifname")],
+        },
+        Variable {
+            name: "mtu",
+            value: "BYTES",
+            meaning: &["Largest packet of the device, 68 to 65535 bytes. It is told to the guest."],
+            default: "the MTU of the bridge",
+            sources: &[Source::Environment, Source::CommandLine, Source::XenStore("mtu")],
+        },
+        Variable {
+            name: "ip",
+            value: "ADDRESSES",
+            meaning: &["The guest's addresses or networks, separated by spaces. Handed to the hooks; this version sets no filter."],
+            default: "none",
+            sources: &[Source::Environment, Source::CommandLine, Source::XenStore("ip")],
+        },
+        Variable {
+            name: "netdev",
+            value: "DEVICE",
+            meaning: &[
+                "The device that leads out of the host. Toolstacks give it to every vif program; bridged vifs have no use for it, hooks may.",
+            ],
+            default: "none",
+            sources: GIVEN,
+        },
+        Variable {
+            name: "script",
+            value: "PATH",
+            meaning: &["The hotplug program as the guest's configuration names it. Handed to the hooks."],
+            default: "none",
+            sources: GIVEN,
+        },
+    ],
+    options: &[Flag::DryRun, Flag::Json, Flag::Help, Flag::Version],
+    exit_status: &[
+        Entry { subject: "0", text: "Done, or nothing had to be done." },
+        Entry {
+            subject: "1",
+            text: "Refused, or failed and undone. Standard error names the step, the cause and, where there is one, the remedy. After an \
+                   unknown command nothing is written to XenStore; after any other failure hotplug-error and hotplug-status are.",
+        },
+    ],
+    files: &[
+        Entry {
+            subject: "vif-post.d/*.hook",
+            text: "Hooks, in the folder of the program: executables that bash(1) sources in the order of their names, before success is \
+                   reported. The folder and the hooks must belong to root, and nobody else may have the right to write to them. They \
+                   have 20 seconds in all. Variables they see: command, dev, vif, ip, bridge, type_if, XENBUS_PATH and all words NAME=VALUE.",
+        },
+        RUN_DIRECTORY,
+        LOG_FILE,
+    ],
+    environment: &[
+        Entry {
+            subject: "UDEV_CALL",
+            text: "Set in a call by udev. Such a call does nothing and succeeds when the XenStore key libxl/disable_udev exists, because \
+                   the toolstack then calls the program itself.",
+        },
+        Entry {
+            subject: "XENSTORED_PATH, XENSTORED_RUNDIR",
+            text: "Where the socket of XenStore is, or the folder that it is in.",
+        },
+    ],
+    examples: &[
+        Example {
+            purpose: "A guest on the host's first bridge, and one on the bridge xenbr1 with a device name of its own, in xl.cfg(5):",
+            lines: &["vif = ['']", "vif = ['bridge=xenbr1,vifname=web0']"],
+        },
+        Example { purpose: "The program for all guests, in /etc/xen/xl.conf:", lines: &["vif.default.script=\"vif-bridge\""] },
+        Example {
+            purpose: "By hand: see what would be done for the first device of domain 3:",
+            lines: &["vif-bridge online --dry-run vif=vif3.0 XENBUS_PATH=backend/vif/3/0"],
+        },
+    ],
+    see_also: &["network-bridge(8)", "xl(1)", "xl.cfg(5)", "xl.conf(5)", "xl-network-configuration(5)", "bridge(8)"],
+};
