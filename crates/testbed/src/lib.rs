@@ -1,5 +1,9 @@
 //! For tests and the demo: hosts made of namespaces, guests made of veth pairs, and a XenStore of their own.
 
+pub mod guest;
 pub mod machine;
+pub mod originals;
 pub mod probe;
 pub mod state;
+pub mod xenstore_conformance;
+pub mod xenstore_server;
