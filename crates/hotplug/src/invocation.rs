@@ -211,7 +211,7 @@ const WORDS: &str = "words";
 fn grammar(program: &'static Program) -> clap::Command {
     let words = Arg::new(WORDS).action(ArgAction::Append).num_args(0..).value_parser(value_parser!(OsString));
     let options = program.options.iter().map(|option| {
-        let arg = Arg::new(option.long()).long(option.long()).action(ArgAction::Count);
+        let arg = Arg::new(option.long()).long(option.long()).action(ArgAction::SetTrue);
         match option.short() {
             Some(letter) => arg.short(letter),
             None => arg,
@@ -221,13 +221,13 @@ fn grammar(program: &'static Program) -> clap::Command {
         .no_binary_name(true)
         .disable_help_flag(true)
         .disable_version_flag(true)
-        .infer_long_args(false)
+        .args_override_self(true)
         .arg(words)
         .args(options)
 }
 
 fn chosen(program: &Program, matches: &ArgMatches, option: Flag) -> bool {
-    program.options.contains(&option) && matches.get_count(option.long()) > 0
+    program.options.contains(&option) && matches.get_flag(option.long())
 }
 
 fn mistake(program: &Program, error: &clap::Error) -> UsageError {
@@ -263,7 +263,7 @@ fn as_text<'a>(words: impl Iterator<Item = &'a OsString>) -> Result<Vec<String>,
         .filter(|word| !word.is_empty())
         .map(|word| match word.to_str() {
             Some(text) => Ok(text.to_owned()),
-            None => Err(UsageError::Mistake(format!("the word \"{}\" is not UTF-8", shortened(&word.to_string_lossy())))),
+            None => Err(UsageError::Mistake(format!("the word {:?} is not UTF-8", shortened(&word.to_string_lossy())))),
         })
         .collect()
 }
@@ -354,4 +354,243 @@ fn joined(names: &[String], conjunction: &str) -> String {
 /// The first characters of hostile input, enough to recognise it in a message.
 fn shortened(text: &str) -> String {
     text.chars().take(40).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::ffi::OsStringExt as _;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::program::{NETWORK_BRIDGE, VIF_BRIDGE};
+
+    fn parse(program: &'static Program, line: &str) -> Result<Invocation, UsageError> {
+        Invocation::parse(program, line.split(' ').map(OsString::from), [])
+    }
+
+    fn parse_in(program: &'static Program, line: &str, environment: &[(&str, &str)]) -> Result<Invocation, UsageError> {
+        let environment = environment.iter().map(|(name, value)| (name.into(), value.into()));
+        Invocation::parse(program, line.split(' ').map(OsString::from), environment)
+    }
+
+    fn mistake_in(program: &'static Program, line: &str) -> String {
+        match parse(program, line) {
+            Err(UsageError::Mistake(sentence)) => sentence,
+            other => panic!("{line:?} gave {other:?}"),
+        }
+    }
+
+    /// The words that xend makes of its setting `network-script` or `vif-script` (tools/python/xen/xend/server/SrvServer.py and
+    /// xen/util/xpopen.py of Xen 4.4): split at every single space, with `start` after the program's name.
+    fn xend_words(setting: &str) -> Vec<OsString> {
+        let mut words: Vec<_> = setting.split(' ').map(OsString::from).collect();
+        words.insert(1, "start".into());
+        words
+    }
+
+    #[test]
+    fn command_and_variables_stand_in_any_order() {
+        for line in
+            ["vif-bridge online type_if=vif", "vif-bridge type_if=vif online", "vif-bridge --dry-run type_if=vif online --json"]
+        {
+            let call = parse(&VIF_BRIDGE, line).unwrap();
+            assert_eq!((call.command(), call.variable("type_if")), ("online", Some("vif")), "{line}");
+        }
+    }
+
+    #[test]
+    fn udev_puts_the_scripts_own_words_first() {
+        let environment = [("UDEV_CALL", "1"), ("vif", "vif1.0"), ("XENBUS_PATH", "backend/vif/1/0")];
+        let call = parse_in(&VIF_BRIDGE, "/etc/xen/scripts/vif-bridge bridge=xenbr1 online type_if=vif", &environment).unwrap();
+        assert_eq!(call.caller(), Caller::Udev);
+        assert_eq!(call.path(), "/etc/xen/scripts/vif-bridge");
+        assert_eq!(call.words(), ["bridge=xenbr1", "online", "type_if=vif"]);
+        assert_eq!(call.variable("vif"), Some("vif1.0"));
+        assert_eq!(call.variable("bridge"), Some("xenbr1"));
+    }
+
+    #[test]
+    fn an_empty_udev_call_is_none() {
+        assert_eq!(parse_in(&VIF_BRIDGE, "vif-bridge online", &[("UDEV_CALL", "")]).unwrap().caller(), Caller::Other);
+    }
+
+    #[test]
+    fn xend_splits_at_single_spaces() {
+        let words = xend_words("network-bridge netdev=eth0  bridge=xenbr0");
+        assert_eq!(words, ["network-bridge", "start", "netdev=eth0", "", "bridge=xenbr0"]);
+        let call = Invocation::parse(&NETWORK_BRIDGE, words, []).unwrap();
+        assert_eq!((call.command(), call.variable("netdev"), call.variable("bridge")), ("start", Some("eth0"), Some("xenbr0")));
+        assert_eq!(call.words(), ["start", "netdev=eth0", "bridge=xenbr0"]);
+    }
+
+    #[test]
+    fn the_command_line_goes_before_the_environment_and_the_last_word_before_the_others() {
+        let call =
+            parse_in(&VIF_BRIDGE, "vif-bridge bridge=one online bridge=two", &[("bridge", "zero"), ("ip", "10.0.0.1")]).unwrap();
+        assert_eq!(call.variable("bridge"), Some("two"));
+        assert_eq!(call.variable("ip"), Some("10.0.0.1"));
+        assert_eq!(call.variables().collect::<Vec<_>>(), [("bridge", "two"), ("ip", "10.0.0.1")]);
+    }
+
+    #[test]
+    fn empty_is_not_absent() {
+        let call = parse_in(&VIF_BRIDGE, "vif-bridge online bridge=", &[("bridge", "zero"), ("netdev", "")]).unwrap();
+        assert_eq!((call.variable("bridge"), call.variable("netdev"), call.variable("ip")), (Some(""), Some(""), None));
+    }
+
+    #[test]
+    fn unknown_variables_of_the_command_line_are_kept_and_of_the_environment_are_not() {
+        let call = parse_in(&VIF_BRIDGE, "vif-bridge online my_hook=a=b", &[("HOME", "/root")]).unwrap();
+        assert_eq!((call.variable("my_hook"), call.variable("HOME")), (Some("a=b"), None));
+    }
+
+    #[test]
+    fn values_are_never_evaluated() {
+        let call = parse(&VIF_BRIDGE, "vif-bridge online bridge=$(reboot) ip=`reboot` x=${PATH};reboot").unwrap();
+        assert_eq!(call.variable("bridge"), Some("$(reboot)"));
+        assert_eq!(call.variable("ip"), Some("`reboot`"));
+        assert_eq!(call.variable("x"), Some("${PATH};reboot"));
+    }
+
+    #[test]
+    fn options_stand_anywhere() {
+        let call = parse(&NETWORK_BRIDGE, "network-bridge --json netdev=eth0 start -n --json").unwrap();
+        assert_eq!((call.mode(), call.format()), (Mode::DryRun, Format::Json));
+        let call = parse(&NETWORK_BRIDGE, "network-bridge start").unwrap();
+        assert_eq!((call.mode(), call.format()), (Mode::Act, Format::Text));
+    }
+
+    #[test]
+    fn questions_are_answered() {
+        assert!(
+            matches!(parse(&NETWORK_BRIDGE, "network-bridge --help"), Err(UsageError::Answer(text)) if text.contains("Usage:"))
+        );
+        assert!(matches!(parse(&NETWORK_BRIDGE, "network-bridge start -h"), Err(UsageError::Answer(_))));
+        let version = Err(UsageError::Answer(format!("network-bridge {VERSION}\n")));
+        assert_eq!(parse(&NETWORK_BRIDGE, "network-bridge --version"), version);
+        assert_eq!(UsageError::Answer(String::new()).exit_code(), 0);
+    }
+
+    #[test]
+    fn mistakes_say_what_is_wrong_and_what_would_be_right() {
+        for (line, sentence) in [
+            ("network-bridge", "the command is missing: say start, stop or status; network-bridge --help explains them"),
+            (
+                "network-bridge netdev=eth0",
+                "the command is missing: say start, stop or status; network-bridge --help explains them",
+            ),
+            ("network-bridge restart", "unknown command \"restart\": network-bridge knows start, stop and status"),
+            (
+                "network-bridge start --fast",
+                "unknown option \"--fast\": network-bridge knows --dry-run, --json, --help and --version",
+            ),
+            ("network-bridge start -x", "unknown option \"-x\": network-bridge knows --dry-run, --json, --help and --version"),
+            ("network-bridge start --json=yes", "an option takes no value: \"--json\""),
+            (
+                "network-bridge start 0x=1",
+                "\"0x\" cannot be the name of a variable in the word \"0x=1\": letters, digits and _ may stand in one, and no digit first",
+            ),
+            (
+                "network-bridge start a[$(id)]=1",
+                "\"a[$(id)]\" cannot be the name of a variable in the word \"a[$(id)]=1\": letters, digits and _ may stand in one, \
+                 and no digit first",
+            ),
+        ] {
+            assert_eq!(mistake_in(&NETWORK_BRIDGE, line), sentence, "{line}");
+        }
+        assert_eq!(UsageError::Mistake(String::new()).exit_code(), 1);
+    }
+
+    #[test]
+    fn what_is_too_long_or_no_text_is_refused() {
+        let long = format!("vif-bridge online bridge={}", "b".repeat(VALUE_MAX + 1));
+        assert_eq!(mistake_in(&VIF_BRIDGE, &long), "the value of bridge is longer than 4096 bytes");
+        let many = format!("vif-bridge online {}", "x=y ".repeat(WORDS_MAX / 4 + 1));
+        assert_eq!(mistake_in(&VIF_BRIDGE, &many), "the command line is longer than 65536 bytes");
+        let words = [OsString::from("vif-bridge"), "online".into(), OsString::from_vec(b"bridge=\xff".to_vec())];
+        let error = Invocation::parse(&VIF_BRIDGE, words, []).unwrap_err();
+        assert_eq!(error, UsageError::Mistake("the word \"bridge=\u{fffd}\" is not UTF-8".to_owned()));
+        let environment = [("bridge".into(), OsString::from_vec(vec![0xff]))];
+        let error = Invocation::parse(&VIF_BRIDGE, ["vif-bridge".into(), "online".into()], environment).unwrap_err();
+        assert_eq!(error, UsageError::Mistake("the variable bridge of the environment is not UTF-8".to_owned()));
+    }
+
+    #[test]
+    fn an_unreadable_variable_that_means_nothing_here_does_no_harm() {
+        let environment = [("LESSCHARSET".into(), OsString::from_vec(vec![0xff])), (OsString::from_vec(vec![0xfe]), "x".into())];
+        assert!(Invocation::parse(&VIF_BRIDGE, ["vif-bridge".into(), "online".into()], environment).is_ok());
+    }
+
+    #[test]
+    fn surplus_words_are_kept_apart() {
+        let call = parse(&NETWORK_BRIDGE, "network-bridge start eth0 stop").unwrap();
+        assert_eq!((call.command(), call.surplus()), ("start", &["eth0".to_owned(), "stop".to_owned()][..]));
+    }
+
+    #[test]
+    fn no_words_at_all_is_a_mistake() {
+        assert!(matches!(Invocation::parse(&NETWORK_BRIDGE, [], []), Err(UsageError::Mistake(_))));
+    }
+
+    /// Words as toolstacks write them, and what attackers and clumsy fingers make of them.
+    fn word() -> impl Strategy<Value = Vec<u8>> {
+        let usual = prop::sample::select(vec![
+            "online",
+            "offline",
+            "start",
+            "stop",
+            "type_if=vif",
+            "bridge=xenbr0",
+            "ip=10.0.0.1 10.0.0.2",
+            "vif=vif1.0",
+            "--dry-run",
+            "--json",
+            "-n",
+            "--",
+            "-",
+            "=",
+            "=x",
+            "",
+            "bridge=$(touch /tmp/evaluated)",
+            "`id`=1",
+            "--help",
+            "--json=1",
+            "a[0]=1",
+        ]);
+        let mutated = (usual.clone(), any::<prop::sample::Index>(), any::<u8>()).prop_map(|(word, place, byte)| {
+            let mut word = word.as_bytes().to_vec();
+            if !word.is_empty() {
+                let place = place.index(word.len());
+                word[place] = byte.max(1);
+            }
+            word
+        });
+        prop_oneof![usual.prop_map(|word| word.as_bytes().to_vec()), mutated, prop::collection::vec(1u8..=255, 0..24)]
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 5000, failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn no_line_makes_it_panic_and_every_value_is_a_part_of_some_word(
+            words in prop::collection::vec(word(), 0..8),
+            second in any::<bool>(),
+        ) {
+            let program = if second { &VIF_BRIDGE } else { &NETWORK_BRIDGE };
+            let argv: Vec<_> = std::iter::once(b"prog".to_vec()).chain(words.clone()).map(OsString::from_vec).collect();
+            match Invocation::parse(program, argv, []) {
+                Ok(call) => {
+                    prop_assert!(program.command(call.command()).is_some());
+                    for (name, value) in call.variables() {
+                        prop_assert!(is_variable_name(name));
+                        let word = format!("{name}={value}").into_bytes();
+                        prop_assert!(words.contains(&word));
+                    }
+                }
+                Err(UsageError::Mistake(sentence)) => prop_assert!(!sentence.is_empty() && !sentence.contains('\n')),
+                Err(UsageError::Answer(text)) => prop_assert!(!text.is_empty()),
+            }
+        }
+    }
 }

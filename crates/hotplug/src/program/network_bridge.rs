@@ -65,10 +65,10 @@ pub static NETWORK_BRIDGE: Program = Program {
         },
         Variable {
             name: "check",
-            value: "ADDRESS",
+            value: "ADDRESS|yes|no",
             meaning: &[
                 "An address that must answer on the bridge afterwards, to ARP or to IPv6 neighbour discovery. Where it does not, \
-                 everything is undone and the exit status is 1.",
+                 everything is undone and the exit status is 1. yes stands for the gateway; no asks nobody.",
             ],
             default: "the gateway, if it answered before",
             sources: GIVEN,
