@@ -1,0 +1,43 @@
+//! Debian's original `vif-*` scripts (package xen-utils-common), to run beside ours.
+//!
+//! They are fetched into a cache by `tests/fetch-originals` and never installed; they are under the LGPL and never enter
+//! the repository.
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use crate::machine::{Error, Programs, ROOT_PATH, Result, workspace};
+
+/// The original scripts and the tools they call (xenstore-read, brctl, …).
+#[derive(Clone, Debug)]
+pub struct Originals(PathBuf);
+
+impl Originals {
+    /// The originals in the cache; fetches them with apt-get first where the cache is empty.
+    ///
+    /// # Errors
+    /// When they can neither be found nor fetched.
+    pub fn fetched() -> Result<Self> {
+        let script = workspace().join("tests/fetch-originals");
+        let act = || "fetch Debian's original scripts".to_owned();
+        let output = Command::new(&script).output().map_err(Error::in_act(act()))?;
+        if !output.status.success() {
+            let cause = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+            return Err(Error::in_act(act())(cause));
+        }
+        Ok(Self(PathBuf::from(String::from_utf8_lossy(&output.stdout).trim())))
+    }
+
+    /// The scripts, to be put into a machine.
+    pub fn programs(&self) -> Programs {
+        Programs::in_folder(self.0.join("etc/xen/scripts"))
+    }
+
+    /// Lets a command find the tools, as it would on a host where the packages are installed.
+    pub fn prepare(&self, command: &mut Command) {
+        let folder = self.0.display();
+        command
+            .env("PATH", format!("{ROOT_PATH}:{folder}/usr/bin:{folder}/sbin"))
+            .env("LD_LIBRARY_PATH", format!("{folder}/usr/lib/{}-linux-gnu", std::env::consts::ARCH));
+    }
+}
