@@ -5,11 +5,11 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::{Map, Value};
 
-use crate::machine::{Error, Machine, Result};
+use crate::machine::{Error, Machine, Result, wait_for};
 
 /// The links, addresses, routes, rules, permanent neighbours, bridge ports, filters and `net.*` settings of a machine.
 ///
@@ -18,6 +18,10 @@ use crate::machine::{Error, Machine, Result};
 /// of a device keep their order, since the first one is the source of new connections.
 #[derive(Clone, Debug, PartialEq)]
 pub struct State(Value);
+
+/// How long a network may take to come to rest. Duplicate address detection takes 2 s; the rest is for busy machines, where
+/// the kernel's deferred work waits for others.
+const SETTLING: Duration = Duration::from_secs(30);
 
 /// The settings shown in [`State`], as folders and files under /proc/sys.
 const SETTINGS: [&str; 4] = ["net/ipv4/conf", "net/ipv6/conf", "net/ipv4/ip_forward", "net/bridge"];
@@ -83,22 +87,24 @@ impl State {
     /// address detection is over.
     ///
     /// # Errors
-    /// As [`State::of`], and when it is not so within 10 s.
+    /// As [`State::of`], and when it is not so within 30 s.
     pub fn settled(machine: &Machine) -> Result<Self> {
-        let limit = Duration::from_secs(10);
-        let start = Instant::now();
-        let mut before = Self::of(machine)?;
-        loop {
-            std::thread::sleep(Duration::from_millis(20));
+        let mut before = None;
+        let mut settled = None;
+        wait_for(&format!("the network of {} to settle", machine.name()), SETTLING, || {
+            // The kernel may follow a change of carrier a second late, for a bridge for instance; reading `carrier` lets it
+            // do so at once (net/core/net-sysfs.c, `carrier_show`, calls `linkwatch_sync_dev`). The file of a device that
+            // is down cannot be read.
+            machine.shell("cat /sys/class/net/*/carrier >/dev/null 2>&1 || true")?;
             let state = Self::of(machine)?;
-            if state == before && state.is_settled() {
-                return Ok(state);
+            if state.is_settled() && before.as_ref() == Some(&state) {
+                settled = Some(state);
+            } else {
+                before = Some(state);
             }
-            if start.elapsed() > limit {
-                return Err(Error::new(format!("the network of {} did not settle within {limit:?}", machine.name())));
-            }
-            before = state;
-        }
+            Ok(settled.is_some())
+        })?;
+        settled.ok_or_else(|| Error::new("the network settled and is gone"))
     }
 
     /// The whole as JSON: `links`, `addresses` and `bridge ports` by device name; `routes ipv4`, `rules ipv6`, … as lists.
@@ -135,7 +141,9 @@ impl State {
         let links = self.0["links"].as_object();
         let links_done = links.into_iter().flatten().all(|(_, link)| {
             let flag = |name: &str| contains(&link["flags"], name);
-            let shown_up = link["operstate"] != "DOWN" && link["operstate"] != "LOWERLAYERDOWN";
+            // Devices without a carrier of their own (lo) stay "UNKNOWN" for ever.
+            let kind = link["linkinfo"]["info_kind"].as_str().unwrap_or_default();
+            let shown_up = link["operstate"] == "UP" || (link["operstate"] == "UNKNOWN" && kind != "bridge" && kind != "veth");
             shown_up == (flag("UP") && flag("LOWER_UP"))
         });
         let devices = self.0["addresses"].as_object();
