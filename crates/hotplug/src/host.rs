@@ -401,6 +401,15 @@ impl Route {
             && self.metric == other.metric
     }
 
+    /// The nexthop object that the route leads over (`ip nexthop`), if it does. What [`Route::path`] shows is then the object's business:
+    /// the route cannot be moved to another device, only the object can (`RTA_NH_ID`, Linux 5.3).
+    #[must_use]
+    pub fn nexthop_object(&self) -> Option<u32> {
+        const RTA_NH_ID: u16 = 30;
+        let id = self.other.iter().find(|attribute| attribute.kind == RTA_NH_ID)?;
+        id.value.first_chunk().map(|bytes| u32::from_ne_bytes(*bytes))
+    }
+
     /// Whether any way goes through a router.
     #[must_use]
     pub fn has_gateway(&self) -> bool {

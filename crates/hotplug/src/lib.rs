@@ -4,6 +4,7 @@
 //! ([`host`]), what to do ([`plan`]), doing it ([`apply`]) and telling of it ([`report`]).
 
 pub mod apply;
+pub mod dry_run;
 pub mod host;
 pub mod interface_name;
 pub mod invocation;
@@ -13,3 +14,4 @@ pub mod plan;
 pub mod program;
 pub mod request;
 pub mod sysctl;
+pub mod system;

@@ -1,0 +1,154 @@
+//! The machine: the only code that touches it. One file a kernel object, with the same few function names in each.
+
+mod address;
+mod attributes;
+mod connection;
+mod kernel;
+mod link;
+pub mod lock;
+pub mod log;
+mod neighbour;
+mod observe;
+mod route;
+mod rule;
+pub mod state;
+mod store;
+mod sysctl;
+
+use std::fmt;
+use std::io;
+
+use nix::errno::Errno;
+
+use crate::apply::{Effects, Failure, FailureKind};
+use crate::operation::Operation;
+use connection::KernelError;
+use kernel::Kernel;
+pub use observe::{Answer, Depth};
+use store::Store;
+
+/// The machine this program runs on, in the network namespace of the thread that first uses it. Connections to the kernel and to XenStore
+/// are opened when they are first needed.
+#[derive(Default)]
+pub struct System {
+    kernel: Kernel,
+    store: Store,
+}
+
+/// Why something could not be found out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SystemError {
+    act: String,
+    cause: String,
+}
+
+impl SystemError {
+    fn in_act<E: fmt::Display>(act: impl Into<String>) -> impl Fn(E) -> Self {
+        let act = act.into();
+        move |cause| Self { act: act.clone(), cause: cause.to_string() }
+    }
+}
+
+impl fmt::Display for SystemError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} failed: {}", self.act, self.cause)
+    }
+}
+
+impl std::error::Error for SystemError {}
+
+impl System {
+    /// The machine. Nothing is opened yet.
+    #[must_use]
+    pub fn open() -> Self {
+        Self::default()
+    }
+
+    /// The connection to XenStore, opened now if it was not.
+    ///
+    /// # Errors
+    /// Where there is no store, or it does not answer.
+    pub fn store(&mut self) -> xenstore::Result<&mut xenstore::Client> {
+        self.store.client()
+    }
+}
+
+/// Why an operation could not be done.
+struct Cause {
+    words: String,
+    kind: FailureKind,
+}
+
+impl Cause {
+    fn other(cause: impl fmt::Display) -> Self {
+        Self { words: cause.to_string(), kind: FailureKind::Other }
+    }
+
+    /// Of something that was to be made or changed: only the device itself can be absent.
+    fn of_change(error: KernelError) -> Self {
+        Self { kind: absent_if(error.is(Errno::ENODEV)), words: error.to_string() }
+    }
+
+    /// Of something that was to be removed.
+    fn of_removal(error: KernelError) -> Self {
+        let gone = [Errno::ENODEV, Errno::ENXIO, Errno::ENOENT, Errno::ESRCH, Errno::EADDRNOTAVAIL];
+        Self { kind: absent_if(gone.iter().any(|errno| error.is(*errno))), words: error.to_string() }
+    }
+
+    fn of_setting(error: io::Error) -> Self {
+        Self { kind: absent_if(error.kind() == io::ErrorKind::NotFound), words: error.to_string() }
+    }
+}
+
+fn absent_if(gone: bool) -> FailureKind {
+    if gone { FailureKind::Absent } else { FailureKind::Other }
+}
+
+impl Effects for System {
+    fn perform(&mut self, operation: &Operation) -> Result<(), Failure> {
+        let result = self.perform_or_tell(operation);
+        if matches!(result, Err(Cause { kind: FailureKind::Absent, .. })) {
+            // What was known of the devices is out of date.
+            self.kernel.forget_all();
+        }
+        result.map_err(|cause| Failure::new(operation, cause.words, cause.kind))
+    }
+}
+
+impl System {
+    fn perform_or_tell(&mut self, operation: &Operation) -> Result<(), Cause> {
+        let Self { kernel, store } = self;
+        match operation {
+            Operation::CreateBridge(bridge) => link::create_bridge(kernel, bridge).map_err(Cause::other),
+            Operation::DeleteBridge(name) => link::delete_bridge(kernel, name).map_err(Cause::of_removal),
+            Operation::RenameLink { from, to } => link::rename(kernel, from, to).map_err(Cause::of_change),
+            Operation::SetLink { device, change } => link::set(kernel, device, change).map_err(Cause::of_change),
+            Operation::AddAddress(address) => address::add(kernel, address).map_err(Cause::of_change),
+            Operation::DeleteAddress(address) => address::delete(kernel, address).map_err(Cause::of_removal),
+            Operation::ReplaceRoute(route) => route::replace(kernel, route).map_err(Cause::of_change),
+            Operation::AppendRoute(route) => route::append(kernel, route).map_err(Cause::of_change),
+            Operation::DeleteRoute(route) => route::delete(kernel, route).map_err(Cause::of_removal),
+            Operation::AddRule(rule) => rule::add(kernel, rule).map_err(Cause::of_change),
+            Operation::DeleteRule(rule) => rule::delete(kernel, rule).map_err(Cause::of_removal),
+            Operation::AddNeighbour(neighbour) => neighbour::add(kernel, neighbour).map_err(Cause::of_change),
+            Operation::DeleteNeighbour(neighbour) => neighbour::delete(kernel, neighbour).map_err(Cause::of_removal),
+            Operation::WriteSysctl { sysctl, value } => sysctl::write(sysctl, value).map_err(Cause::of_setting),
+            Operation::WriteStore(entries) => store.write(entries).map_err(Cause::other),
+            Operation::RemoveStore(path) => store.remove(path).map(|_| ()).map_err(Cause::other),
+            Operation::AwaitCarrier { device, limit } => link::await_carrier(kernel, device, *limit).map_err(Cause::of_change),
+            Operation::CheckNeighbour { device, address, limit } => {
+                neighbour::await_answer(kernel, device, *address, *limit).map_err(Cause::of_change)
+            }
+            Operation::RunHooks(_) | Operation::IfDown(_) | Operation::IfUp(_) => {
+                // Other programs may rename, remove or make devices.
+                kernel.forget_all();
+                run_program(operation).map_err(Cause::other)
+            }
+        }
+    }
+}
+
+/// Operations that other programs do.
+fn run_program(operation: &Operation) -> Result<(), String> {
+    Err(format!("`{operation}` is not joined in yet"))
+}

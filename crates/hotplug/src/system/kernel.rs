@@ -1,0 +1,69 @@
+//! The kernel as the other files here see it: a connection that is opened when first needed, and devices by name.
+
+use std::collections::BTreeMap;
+
+use nix::errno::Errno;
+
+use super::connection::{Connection, KernelError};
+use super::link;
+use crate::interface_name::InterfaceName;
+
+/// The connection, and the numbers of the devices that were looked at.
+#[derive(Default)]
+pub(super) struct Kernel {
+    connection: Option<Connection>,
+    numbers: BTreeMap<InterfaceName, u32>,
+}
+
+impl Kernel {
+    /// The connection, opened now if it was not.
+    pub fn connection(&mut self) -> Result<&mut Connection, KernelError> {
+        match &mut self.connection {
+            Some(connection) => Ok(connection),
+            empty => Ok(empty.insert(Connection::open()?)),
+        }
+    }
+
+    /// The number of a device.
+    ///
+    /// # Errors
+    /// `ENODEV` where there is no such device.
+    pub fn number_of(&mut self, name: &InterfaceName) -> Result<u32, KernelError> {
+        if let Some(number) = self.numbers.get(name) {
+            return Ok(*number);
+        }
+        let seen = link::by_name(self, name)?.ok_or(KernelError::errno(Errno::ENODEV))?;
+        Ok(seen.number)
+    }
+
+    /// The name of a device.
+    pub fn name_of(&mut self, number: u32) -> Result<InterfaceName, KernelError> {
+        if let Some((name, _)) = self.numbers.iter().find(|(_, seen)| **seen == number) {
+            return Ok(name.clone());
+        }
+        link::name_by_number(self, number)
+    }
+
+    /// Notes a device's number.
+    pub fn learn(&mut self, name: &InterfaceName, number: u32) {
+        self.numbers.retain(|_, seen| *seen != number);
+        self.numbers.insert(name.clone(), number);
+    }
+
+    /// Follows a renaming.
+    pub fn renamed(&mut self, from: &InterfaceName, to: &InterfaceName) {
+        if let Some(number) = self.numbers.remove(from) {
+            self.numbers.insert(to.clone(), number);
+        }
+    }
+
+    /// Forgets what a device's number was.
+    pub fn forget(&mut self, name: &InterfaceName) {
+        self.numbers.remove(name);
+    }
+
+    /// Forgets all numbers: something else may have renamed, removed or made devices.
+    pub fn forget_all(&mut self) {
+        self.numbers.clear();
+    }
+}

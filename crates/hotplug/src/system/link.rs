@@ -1,0 +1,296 @@
+//! Network devices (`ip link`).
+
+use std::time::{Duration, Instant};
+
+use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
+use netlink_packet_route::RouteNetlinkMessage;
+use netlink_packet_route::link::{BridgeStpState, InfoKind, LinkAttribute, LinkExtentMask, LinkHeader, LinkInfo, LinkMessage};
+use nix::errno::Errno;
+use rtnetlink::{LinkBridge, LinkUnspec};
+
+use super::attributes::Attributes;
+use super::connection::{KernelError, Message};
+use super::kernel::Kernel;
+use crate::host::{AdminState, Link, LinkKind, LiveRename, Switch};
+use crate::interface_name::InterfaceName;
+use crate::mac_address::MacAddress;
+use crate::operation::{LinkChange, Membership, NewBridge};
+
+/// `RTM_NEWLINK`, the kind of every answer.
+const RTM_NEWLINK: u16 = 16;
+/// `struct ifinfomsg`, in bytes.
+const HEADER: usize = 16;
+const IFLA_ADDRESS: u16 = 1;
+const IFLA_IFNAME: u16 = 3;
+const IFLA_MTU: u16 = 4;
+const IFLA_MASTER: u16 = 10;
+const IFLA_TXQLEN: u16 = 13;
+const IFLA_LINKINFO: u16 = 18;
+const IFLA_IFALIAS: u16 = 20;
+const IFLA_INFO_KIND: u16 = 1;
+const IFF_UP: u32 = 0x1;
+const IFF_RUNNING: u32 = 0x40;
+const IFF_PROMISC: u32 = 0x100;
+const IFF_ALLMULTI: u32 = 0x200;
+const IFF_LOWER_UP: u32 = 0x1_0000;
+
+/// A device as the kernel tells of it: its master by number.
+#[derive(Debug)]
+pub(super) struct Seen {
+    pub number: u32,
+    pub name: InterfaceName,
+    /// The device as it will be shown, but for the master.
+    link: Link,
+    master: Option<u32>,
+    flags: u32,
+}
+
+impl Seen {
+    /// The device with its master's name.
+    pub fn into_link(self, kernel: &mut Kernel) -> Result<Link, KernelError> {
+        let master = self.master.map(|number| kernel.name_of(number)).transpose()?;
+        Ok(Link { master, ..self.link })
+    }
+
+    /// Nothing for a device whose name we would not let anybody write (see [`InterfaceName`]): nobody can ask us for it.
+    fn parse(message: &Message) -> Result<Option<Self>, KernelError> {
+        if message.kind != RTM_NEWLINK {
+            return Err(KernelError::Nonsense(format!("message {} in place of a device", message.kind)));
+        }
+        let header = LinkHeader::parse(&message.body)?;
+        let attributes = Attributes::behind(&message.body, HEADER)?;
+        let Some(name) = name_in(&attributes) else { return Ok(None) };
+        let flags = header.flags.bits();
+        let switch = |flag: u32| if flags & flag == 0 { Switch::Off } else { Switch::On };
+        let link = Link {
+            name: name.clone(),
+            index: Some(header.index),
+            kind: kind_of(&attributes)?,
+            mac: attributes.bytes(IFLA_ADDRESS).and_then(|bytes| bytes.try_into().ok()).map(MacAddress::new),
+            mtu: attributes.u32(IFLA_MTU)?.unwrap_or_default(),
+            transmit_queue: attributes.u32(IFLA_TXQLEN)?.unwrap_or_default(),
+            state: if flags & IFF_UP == 0 { AdminState::Down } else { AdminState::Up },
+            // For these two the kernel shows only what was asked for by hand (net/core/dev.c, dev_get_flags()).
+            promiscuous: switch(IFF_PROMISC),
+            all_multicast: switch(IFF_ALLMULTI),
+            master: None,
+            alias: attributes.text(IFLA_IFALIAS)?.map(str::to_owned).filter(|alias| !alias.is_empty()),
+        };
+        Ok(Some(Self { number: header.index, name, link, master: attributes.u32(IFLA_MASTER)?, flags }))
+    }
+
+    fn has_carrier(&self) -> bool {
+        let running = IFF_LOWER_UP | IFF_RUNNING;
+        self.flags & running == running
+    }
+}
+
+fn name_in(attributes: &Attributes<'_>) -> Option<InterfaceName> {
+    attributes.text(IFLA_IFNAME).ok()??.parse().ok()
+}
+
+fn kind_of(attributes: &Attributes<'_>) -> Result<LinkKind, KernelError> {
+    let Some(info) = attributes.bytes(IFLA_LINKINFO) else { return Ok(LinkKind::Physical) };
+    Ok(match Attributes::parse(info)?.text(IFLA_INFO_KIND)? {
+        None => LinkKind::Physical,
+        Some("bridge") => LinkKind::Bridge,
+        Some("bond") => LinkKind::Bond,
+        Some("vlan") => LinkKind::Vlan,
+        Some(other) => LinkKind::Other(other.to_owned()),
+    })
+}
+
+/// A request for devices. The counters are left out: they are most of an answer, and cost the kernel most.
+fn request(number: u32, filter: Option<LinkAttribute>) -> RouteNetlinkMessage {
+    let mut message = LinkMessage::default();
+    message.header.index = number;
+    message.attributes.push(LinkAttribute::ExtMask(vec![LinkExtentMask::SkipStats]));
+    message.attributes.extend(filter);
+    RouteNetlinkMessage::GetLink(message)
+}
+
+/// One device by its name.
+pub(super) fn by_name(kernel: &mut Kernel, name: &InterfaceName) -> Result<Option<Seen>, KernelError> {
+    let answer = kernel.connection()?.get(request(0, Some(LinkAttribute::IfName(name.as_str().to_owned()))));
+    let seen = match answer {
+        Err(error) if error.is(Errno::ENODEV) => None,
+        // A second name (IFLA_ALT_IFNAME) is found as well; here a device has one.
+        answer => Seen::parse(&answer?)?.filter(|seen| seen.name == *name),
+    };
+    match &seen {
+        Some(seen) => kernel.learn(name, seen.number),
+        None => kernel.forget(name),
+    }
+    Ok(seen)
+}
+
+/// A device's name.
+pub(super) fn name_by_number(kernel: &mut Kernel, number: u32) -> Result<InterfaceName, KernelError> {
+    let seen = Seen::parse(&kernel.connection()?.get(request(number, None))?)?;
+    let seen = seen.ok_or_else(|| KernelError::Nonsense(format!("device {number} has a name that no program could ask for")))?;
+    kernel.learn(&seen.name, seen.number);
+    Ok(seen.name)
+}
+
+/// Which devices to list.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Which {
+    /// Every bridge.
+    Bridges,
+    /// The ports of the device with this number.
+    PortsOf(u32),
+}
+
+/// The devices of one sort, in the kernel's order.
+pub(super) fn list(kernel: &mut Kernel, which: Which) -> Result<Vec<Seen>, KernelError> {
+    let filter = match which {
+        Which::Bridges => LinkAttribute::LinkInfo(vec![LinkInfo::Kind(InfoKind::Bridge)]),
+        Which::PortsOf(master) => LinkAttribute::Controller(master),
+    };
+    let mut list = vec![];
+    for message in kernel.connection()?.dump(request(0, Some(filter)))? {
+        let Some(seen) = Seen::parse(&message)? else { continue };
+        let wanted = match which {
+            Which::Bridges => seen.link.is_bridge(),
+            Which::PortsOf(master) => seen.master == Some(master),
+        };
+        if wanted {
+            kernel.learn(&seen.name, seen.number);
+            list.push(seen);
+        }
+    }
+    Ok(list)
+}
+
+/// Makes a bridge, down, without spanning tree and without a delay before forwarding.
+pub(super) fn create_bridge(kernel: &mut Kernel, bridge: &NewBridge) -> Result<(), KernelError> {
+    let mut builder = LinkBridge::new(bridge.name.as_str())
+        .mtu(bridge.mtu)
+        .txqueuelen(bridge.transmit_queue)
+        .stp_state(BridgeStpState::Disabled)
+        .forward_delay(0);
+    if let Some(mac) = bridge.mac {
+        builder = builder.address(mac.octets().to_vec());
+    }
+    kernel.forget(&bridge.name);
+    kernel.connection()?.change(RouteNetlinkMessage::NewLink(builder.build()), NLM_F_CREATE | NLM_F_EXCL)
+}
+
+/// Deletes a bridge, and nothing but a bridge.
+pub(super) fn delete_bridge(kernel: &mut Kernel, name: &InterfaceName) -> Result<(), KernelError> {
+    let seen = by_name(kernel, name)?.ok_or(KernelError::errno(Errno::ENODEV))?;
+    if !seen.link.is_bridge() {
+        return Err(KernelError::Refused { errno: Errno::EINVAL, message: Some(format!("{name} is not a bridge")) });
+    }
+    let message = LinkUnspec::new_with_index(seen.number).build();
+    kernel.connection()?.change(RouteNetlinkMessage::DelLink(message), 0)?;
+    kernel.forget(name);
+    Ok(())
+}
+
+/// Gives a device another name.
+pub(super) fn rename(kernel: &mut Kernel, from: &InterfaceName, to: &InterfaceName) -> Result<(), KernelError> {
+    let number = kernel.number_of(from)?;
+    set_name(kernel, number, to)?;
+    kernel.renamed(from, to);
+    Ok(())
+}
+
+fn set_name(kernel: &mut Kernel, number: u32, name: &InterfaceName) -> Result<(), KernelError> {
+    let message = LinkUnspec::new_with_index(number).name(name.as_str().to_owned()).build();
+    kernel.connection()?.change(RouteNetlinkMessage::SetLink(message), 0)
+}
+
+/// Changes a device, all in one message.
+pub(super) fn set(kernel: &mut Kernel, device: &InterfaceName, change: &LinkChange) -> Result<(), KernelError> {
+    let number = kernel.number_of(device)?;
+    let mut builder = LinkUnspec::new_with_index(number);
+    builder = match change.state {
+        Some(AdminState::Up) => builder.up(),
+        Some(AdminState::Down) => builder.down(),
+        None => builder,
+    };
+    if let Some(mac) = change.mac {
+        builder = builder.address(mac.octets().to_vec());
+    }
+    if let Some(mtu) = change.mtu {
+        builder = builder.mtu(mtu);
+    }
+    if let Some(switch) = change.promiscuous {
+        builder = builder.promiscuous(switch == Switch::On);
+    }
+    if let Some(switch) = change.all_multicast {
+        builder = builder.allmulticast(switch == Switch::On);
+    }
+    if let Some(alias) = &change.alias {
+        builder = builder.alias(alias.clone());
+    }
+    builder = match &change.membership {
+        Some(Membership::Port(bridge)) => builder.controller(number_of_bridge(kernel, bridge)?),
+        Some(Membership::Free) => builder.nocontroller(),
+        None => builder,
+    };
+    kernel.connection()?.change(RouteNetlinkMessage::SetLink(builder.build()), 0)
+}
+
+/// A bridge that is gone is a failure of its own: the device that was to join it is there.
+fn number_of_bridge(kernel: &mut Kernel, bridge: &InterfaceName) -> Result<u32, KernelError> {
+    match kernel.number_of(bridge) {
+        Err(error) if error.is(Errno::ENODEV) => {
+            Err(KernelError::Refused { errno: Errno::EINVAL, message: Some(format!("there is no bridge {bridge}")) })
+        }
+        answer => answer,
+    }
+}
+
+/// Finds out whether this kernel renames devices that are up.
+///
+/// Giving a device the name it has changes nothing. A kernel that wants devices down refuses even that with `EBUSY`: it looks at the
+/// device's state before it compares the names (net/core/dev.c, `dev_change_name()`, until 6.2).
+pub(super) fn live_rename(kernel: &mut Kernel, device: &InterfaceName) -> Result<LiveRename, KernelError> {
+    for name in [Ok(device.clone()), "lo".parse()].into_iter().flatten() {
+        let Some(seen) = by_name(kernel, &name)? else { continue };
+        if seen.flags & IFF_UP == 0 {
+            continue;
+        }
+        return match set_name(kernel, seen.number, &name) {
+            Ok(()) => Ok(LiveRename::Allowed),
+            Err(error) if error.is(Errno::EBUSY) => Ok(LiveRename::Refused),
+            Err(error) if error.is(Errno::EPERM) => Ok(live_rename_by_release()),
+            Err(error) => Err(error),
+        };
+    }
+    Ok(live_rename_by_release())
+}
+
+/// What the kernel's version says, where asking is not allowed or nothing is up to ask with.
+fn live_rename_by_release() -> LiveRename {
+    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    let mut numbers = release.split(|sign: char| !sign.is_ascii_digit()).map(|number| number.parse::<u32>().unwrap_or_default());
+    match (numbers.next().unwrap_or_default(), numbers.next().unwrap_or_default()) {
+        version if version >= (6, 2) => LiveRename::Allowed,
+        _ => LiveRename::Refused,
+    }
+}
+
+/// How often a device is looked at while its link is awaited.
+const CARRIER_INTERVAL: Duration = Duration::from_millis(10);
+
+/// Waits until a device has a link, at most for `limit`.
+///
+/// # Errors
+/// `ETIMEDOUT` when it has none by then.
+pub(super) fn await_carrier(kernel: &mut Kernel, device: &InterfaceName, limit: Duration) -> Result<(), KernelError> {
+    let begin = Instant::now();
+    loop {
+        let seen = by_name(kernel, device)?.ok_or(KernelError::errno(Errno::ENODEV))?;
+        if seen.has_carrier() {
+            return Ok(());
+        }
+        let Some(left) = limit.checked_sub(begin.elapsed()) else {
+            let message = format!("{device} has no link (no cable, or the other end is down)");
+            return Err(KernelError::Refused { errno: Errno::ETIMEDOUT, message: Some(message) });
+        };
+        std::thread::sleep(left.min(CARRIER_INTERVAL));
+    }
+}

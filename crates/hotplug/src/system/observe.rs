@@ -1,0 +1,180 @@
+//! Looking at the host. Nothing here changes it.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use nix::errno::Errno;
+
+use super::connection::KernelError;
+use super::link::{self, Which};
+use super::{System, SystemError, address, neighbour, route, rule, sysctl};
+use crate::host::{Address, Family, Host, Link, LiveRename, Route};
+use crate::interface_name::InterfaceName;
+use crate::sysctl::{Sysctl, SysctlKey};
+
+/// How much of a host to look at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Depth {
+    /// The devices and their addresses: enough for a guest's device.
+    Addresses,
+    /// Routes, policy rules, neighbour entries and renaming as well: all that a device can take along.
+    Everything,
+}
+
+/// Whether a neighbour answered when it was asked for its Ethernet address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// It did.
+    Yes,
+    /// It did not, within the limit; or its entry was set by hand, so that the kernel never asks.
+    No,
+}
+
+impl System {
+    /// A device; nothing where there is none of that name.
+    ///
+    /// # Errors
+    /// When the kernel does not tell.
+    pub fn link(&mut self, name: &InterfaceName) -> Result<Option<Link>, SystemError> {
+        let failed = SystemError::in_act(format!("looking for the device {name}"));
+        let seen = link::by_name(&mut self.kernel, name).map_err(&failed)?;
+        seen.map(|seen| seen.into_link(&mut self.kernel)).transpose().map_err(&failed)
+    }
+
+    /// Those of the devices `names` that there are, in the order of `names`.
+    ///
+    /// # Errors
+    /// When the kernel does not tell.
+    pub fn links(&mut self, names: &[InterfaceName]) -> Result<Vec<Link>, SystemError> {
+        names.iter().filter_map(|name| self.link(name).transpose()).collect()
+    }
+
+    /// Every bridge, in the kernel's order, which is that of their numbers.
+    ///
+    /// # Errors
+    /// When the kernel does not tell.
+    pub fn bridges(&mut self) -> Result<Vec<Link>, SystemError> {
+        self.list_links(Which::Bridges).map_err(SystemError::in_act("listing the bridges"))
+    }
+
+    /// The ports of a bridge (or the devices of a bond), in the kernel's order; none where there is no such bridge.
+    ///
+    /// # Errors
+    /// When the kernel does not tell.
+    pub fn ports_of(&mut self, bridge: &InterfaceName) -> Result<Vec<Link>, SystemError> {
+        let failed = SystemError::in_act(format!("listing the ports of {bridge}"));
+        match link::by_name(&mut self.kernel, bridge).map_err(&failed)? {
+            Some(seen) => self.list_links(Which::PortsOf(seen.number)).map_err(&failed),
+            None => Ok(vec![]),
+        }
+    }
+
+    fn list_links(&mut self, which: Which) -> Result<Vec<Link>, KernelError> {
+        let list = link::list(&mut self.kernel, which)?;
+        list.into_iter().map(|seen| seen.into_link(&mut self.kernel)).collect()
+    }
+
+    /// The addresses of a device, in the kernel's order; none where there is no such device.
+    ///
+    /// # Errors
+    /// When the kernel does not tell.
+    pub fn addresses(&mut self, device: &InterfaceName) -> Result<Vec<Address>, SystemError> {
+        let list = address::list(&mut self.kernel, device);
+        none_if_gone(list).map_err(SystemError::in_act(format!("listing the addresses of {device}")))
+    }
+
+    /// The default routes of the main table, IPv4 before IPv6, each family in the kernel's order: the first one is taken first.
+    ///
+    /// # Errors
+    /// When the kernel does not tell.
+    pub fn default_routes(&mut self) -> Result<Vec<Route>, SystemError> {
+        route::list_default(&mut self.kernel).map_err(SystemError::in_act("listing the default routes"))
+    }
+
+    /// A kernel setting; nothing where the kernel has none such.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn sysctl(&mut self, sysctl: &Sysctl) -> Result<Option<String>, SystemError> {
+        sysctl::read(sysctl).map_err(SystemError::in_act(format!("reading the setting {sysctl}")))
+    }
+
+    /// Whether this kernel renames devices that are up; found out with `device`, or with the loopback device, without changing either.
+    ///
+    /// # Errors
+    /// When the kernel does not tell.
+    pub fn live_rename(&mut self, device: &InterfaceName) -> Result<LiveRename, SystemError> {
+        let answer = link::live_rename(&mut self.kernel, device);
+        answer.map_err(SystemError::in_act(format!("finding out whether {device} can be renamed while it is up")))
+    }
+
+    /// What there is of `devices`, and of the settings `keys` for them and for devices yet to come. Devices that are not there are left
+    /// out.
+    ///
+    /// # Errors
+    /// When the kernel does not tell.
+    pub fn host_of(&mut self, devices: &[InterfaceName], depth: Depth, keys: &[(Family, SysctlKey)]) -> Result<Host, SystemError> {
+        let mut host = Host { links: self.links(devices)?, ..Host::default() };
+        for device in devices {
+            host.addresses.extend(self.addresses(device)?);
+            for (family, key) in keys {
+                self.note_sysctl(&mut host, Sysctl::of_device(*family, device, key))?;
+            }
+        }
+        for (family, key) in keys {
+            self.note_sysctl(&mut host, Sysctl::of_new_devices(*family, key))?;
+        }
+        if depth == Depth::Everything {
+            self.look_deeper(&mut host, devices)?;
+        }
+        Ok(host)
+    }
+
+    fn note_sysctl(&mut self, host: &mut Host, sysctl: Sysctl) -> Result<(), SystemError> {
+        if let Some(value) = self.sysctl(&sysctl)? {
+            host.sysctls.insert(sysctl, value);
+        }
+        Ok(())
+    }
+
+    fn look_deeper(&mut self, host: &mut Host, devices: &[InterfaceName]) -> Result<(), SystemError> {
+        for device in devices {
+            let routes = none_if_gone(route::list(&mut self.kernel, device));
+            for route in routes.map_err(SystemError::in_act(format!("listing the routes over {device}")))? {
+                // One that leaves by several devices is found at each of them.
+                if !host.routes.contains(&route) {
+                    host.routes.push(route);
+                }
+            }
+            let neighbours = none_if_gone(neighbour::list(&mut self.kernel, device));
+            let failed = SystemError::in_act(format!("listing the neighbour entries of {device}"));
+            host.neighbours.extend(neighbours.map_err(failed)?);
+        }
+        host.rules = rule::list(&mut self.kernel).map_err(SystemError::in_act("listing the policy rules"))?;
+        if let Some(first) = devices.first() {
+            host.live_rename = self.live_rename(first)?;
+        }
+        Ok(())
+    }
+
+    /// Whether `address` answers on `device` when the kernel asks it for its Ethernet address, by ARP or neighbour discovery. Waits for
+    /// at most `limit`, and no longer than the answer takes.
+    ///
+    /// # Errors
+    /// When there is no such device, or the kernel cannot ask on it.
+    pub fn neighbour_answers(&mut self, device: &InterfaceName, address: IpAddr, limit: Duration) -> Result<Answer, SystemError> {
+        match neighbour::await_answer(&mut self.kernel, device, address, limit) {
+            Ok(()) => Ok(Answer::Yes),
+            Err(error) if error.is(Errno::ETIMEDOUT) || error.is(Errno::ENOTSUP) => Ok(Answer::No),
+            Err(error) => Err(SystemError::in_act(format!("asking for {address} on {device}"))(error)),
+        }
+    }
+}
+
+/// A device may vanish between two looks: it has nothing then.
+fn none_if_gone<T>(list: Result<Vec<T>, KernelError>) -> Result<Vec<T>, KernelError> {
+    match list {
+        Err(error) if error.is(Errno::ENODEV) => Ok(vec![]),
+        list => list,
+    }
+}

@@ -1,0 +1,311 @@
+//! Routes (`ip route`).
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use ipnetwork::IpNetwork;
+use netlink_packet_core::{DefaultNla, NLA_F_NESTED, NLM_F_APPEND, NLM_F_CREATE, NLM_F_REPLACE};
+use netlink_packet_route::route::{
+    RouteAttribute, RouteFlags, RouteHeader, RouteMessage, RouteNextHop, RouteNextHopFlags, RouteVia,
+};
+use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
+use nix::errno::Errno;
+
+use super::attributes::{Attributes, family_of};
+use super::connection::{KernelError, Message};
+use super::kernel::Kernel;
+use crate::host::{Family, KERNEL_PROTOCOL, LOCAL_TABLE, MAIN_TABLE, NextHop, Path, RawAttribute, Route, Switch};
+use crate::interface_name::InterfaceName;
+
+/// `RTM_NEWROUTE`, the kind of every entry of a table.
+const RTM_NEWROUTE: u16 = 24;
+/// `struct rtmsg`, in bytes.
+const HEADER: usize = 12;
+const RTA_DST: u16 = 1;
+const RTA_SRC: u16 = 2;
+const RTA_IIF: u16 = 3;
+const RTA_OIF: u16 = 4;
+const RTA_GATEWAY: u16 = 5;
+const RTA_PRIORITY: u16 = 6;
+const RTA_PREFSRC: u16 = 7;
+const RTA_MULTIPATH: u16 = 9;
+const RTA_CACHEINFO: u16 = 12;
+const RTA_TABLE: u16 = 15;
+const RTA_VIA: u16 = 18;
+const RTA_PREF: u16 = 20;
+const RTA_ENCAP: u16 = 22;
+const RTA_EXPIRES: u16 = 23;
+const RTA_PAD: u16 = 24;
+/// What is taken apart here, and what is of no account; all else is carried along as it is.
+const KNOWN: [u16; 15] = [
+    RTA_DST,
+    RTA_SRC,
+    RTA_IIF,
+    RTA_OIF,
+    RTA_GATEWAY,
+    RTA_PRIORITY,
+    RTA_PREFSRC,
+    RTA_MULTIPATH,
+    RTA_CACHEINFO,
+    RTA_TABLE,
+    RTA_VIA,
+    RTA_PREF,
+    RTA_EXPIRES,
+    RTA_PAD,
+    0,
+];
+/// `RTM_F_CLONED`: what the kernel learnt for one destination.
+const RTM_F_CLONED: u32 = 0x200;
+/// `RTNH_F_ONLINK`
+const RTNH_F_ONLINK: u8 = 4;
+/// `struct rtnexthop`, in bytes.
+const NEXT_HOP_HEADER: usize = 8;
+/// `rta_expires` among the numbers of `struct rta_cacheinfo`.
+const EXPIRES_PLACE: usize = 2;
+/// The kernel's clock ticks a second, as it shows them (`USER_HZ`).
+const TICKS_PER_SECOND: u32 = 100;
+
+/// The routes of both families and all tables that leave by `device`, in the kernel's order.
+pub(super) fn list(kernel: &mut Kernel, device: &InterfaceName) -> Result<Vec<Route>, KernelError> {
+    let number = kernel.number_of(device)?;
+    let routes = dump(kernel, &RouteAttribute::Oif(number))?;
+    Ok(routes.into_iter().filter(|route| route.uses(device)).collect())
+}
+
+/// The default routes of the main table, of both families, in the kernel's order.
+pub(super) fn list_default(kernel: &mut Kernel) -> Result<Vec<Route>, KernelError> {
+    let routes = dump(kernel, &RouteAttribute::Table(MAIN_TABLE))?;
+    Ok(routes.into_iter().filter(Route::is_default).collect())
+}
+
+fn dump(kernel: &mut Kernel, filter: &RouteAttribute) -> Result<Vec<Route>, KernelError> {
+    let mut list = vec![];
+    for (family, number) in [(Family::V4, AddressFamily::Inet), (Family::V6, AddressFamily::Inet6)] {
+        let mut message = RouteMessage::default();
+        message.header.address_family = number;
+        message.attributes.push(filter.clone());
+        let entries = match kernel.connection()?.dump(RouteNetlinkMessage::GetRoute(message)) {
+            // The table has never been used (net/ipv4/fib_frontend.c, inet_dump_fib()).
+            Err(error) if error.is(Errno::ENOENT) => vec![],
+            entries => entries?,
+        };
+        for entry in entries {
+            list.extend(parse(kernel, &entry, family, filter)?);
+        }
+    }
+    Ok(list)
+}
+
+/// An entry of a table; nothing when it is of another family or no match, or what the kernel keeps by itself for every address.
+fn parse(kernel: &mut Kernel, message: &Message, family: Family, filter: &RouteAttribute) -> Result<Option<Route>, KernelError> {
+    if message.kind != RTM_NEWROUTE {
+        return Err(nonsense(&format!("message {} in place of a route", message.kind)));
+    }
+    let header = RouteHeader::parse(&message.body)?;
+    let attributes = Attributes::behind(&message.body, HEADER)?;
+    let table = attributes.u32(RTA_TABLE)?.unwrap_or_else(|| header.table.into());
+    let own_affair = table == LOCAL_TABLE && u8::from(header.protocol) == KERNEL_PROTOCOL;
+    let other_table = matches!(filter, RouteAttribute::Table(wanted) if *wanted != table);
+    let cloned = header.flags.bits() & RTM_F_CLONED != 0;
+    if family_of(header.address_family.into()) != Some(family) || own_affair || other_table || cloned {
+        return Ok(None);
+    }
+    Ok(Some(Route {
+        destination: network(attributes.address(RTA_DST, family)?, family, header.destination_prefix_length)?,
+        source: match header.source_prefix_length {
+            0 => None,
+            length => Some(network(attributes.address(RTA_SRC, family)?, family, length)?),
+        },
+        table,
+        kind: header.kind.into(),
+        protocol: header.protocol.into(),
+        scope: header.scope.into(),
+        tos: header.tos,
+        metric: attributes.u32(RTA_PRIORITY)?.unwrap_or_default(),
+        preferred_source: attributes.address(RTA_PREFSRC, family)?,
+        path: path(kernel, &header, &attributes, family)?,
+        expires: attributes.u32_within(RTA_CACHEINFO, EXPIRES_PLACE).map(|ticks| ticks.and_then(seconds))?,
+        preference: attributes.u8(RTA_PREF)?,
+        other: attributes.others(&KNOWN),
+    }))
+}
+
+/// Seconds left of a route; zero ticks stand for ever, and a route past its time counts them below zero.
+fn seconds(ticks: u32) -> Option<u32> {
+    match i32::from_ne_bytes(ticks.to_ne_bytes()) {
+        0 => None,
+        ticks => Some(ticks.max(0).unsigned_abs().div_ceil(TICKS_PER_SECOND)),
+    }
+}
+
+fn network(address: Option<IpAddr>, family: Family, length: u8) -> Result<IpNetwork, KernelError> {
+    let any = match family {
+        Family::V4 => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+        Family::V6 => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+    };
+    IpNetwork::new(address.unwrap_or(any), length).map_err(|_| nonsense("the length of a network"))
+}
+
+fn path(kernel: &mut Kernel, header: &RouteHeader, attributes: &Attributes<'_>, family: Family) -> Result<Path, KernelError> {
+    /// `RTN_BLACKHOLE` to `RTN_THROW`; IPv6 shows the loopback device with them.
+    const NOWHERE: std::ops::RangeInclusive<u8> = 6..=9;
+    if NOWHERE.contains(&header.kind.into()) {
+        return Ok(Path::None);
+    }
+    if let Some(bytes) = attributes.bytes(RTA_MULTIPATH) {
+        return Ok(Path::Multi(next_hops(kernel, bytes, family)?));
+    }
+    let hop = NextHop {
+        device: attributes.u32(RTA_OIF)?.map(|number| kernel.name_of(number)).transpose()?,
+        gateway: gateway(attributes, family)?,
+        weight: 1,
+        on_link: on_link(header.flags.bits().to_le_bytes()[0]),
+        other: vec![],
+    };
+    Ok(if hop.device.is_none() && hop.gateway.is_none() { Path::None } else { Path::Single(hop) })
+}
+
+fn on_link(flags: u8) -> Switch {
+    if flags & RTNH_F_ONLINK == 0 { Switch::Off } else { Switch::On }
+}
+
+fn next_hops(kernel: &mut Kernel, mut bytes: &[u8], family: Family) -> Result<Vec<NextHop>, KernelError> {
+    let mut hops = vec![];
+    while let [l0, l1, flags, weight, i0, i1, i2, i3, ..] = *bytes {
+        let length = usize::from(u16::from_ne_bytes([l0, l1]));
+        let body = bytes.get(NEXT_HOP_HEADER..length).ok_or_else(|| nonsense("the length of a next hop"))?;
+        let attributes = Attributes::parse(body)?;
+        hops.push(NextHop {
+            device: match u32::from_ne_bytes([i0, i1, i2, i3]) {
+                0 => None,
+                number => Some(kernel.name_of(number)?),
+            },
+            gateway: gateway(&attributes, family)?,
+            weight: u16::from(weight) + 1,
+            on_link: on_link(flags),
+            other: attributes.others(&KNOWN),
+        });
+        bytes = bytes.get(length.next_multiple_of(4)..).unwrap_or_default();
+    }
+    if bytes.is_empty() { Ok(hops) } else { Err(nonsense("the end of a multipath route")) }
+}
+
+/// The router, of the route's own family or of the other one (`struct rtvia`, RFC 5549).
+fn gateway(attributes: &Attributes<'_>, family: Family) -> Result<Option<IpAddr>, KernelError> {
+    if let Some(gateway) = attributes.address(RTA_GATEWAY, family)? {
+        return Ok(Some(gateway));
+    }
+    attributes.bytes(RTA_VIA).map(via).transpose()
+}
+
+fn via(bytes: &[u8]) -> Result<IpAddr, KernelError> {
+    match RouteVia::parse(bytes)? {
+        RouteVia::Inet(address) => Ok(address.into()),
+        RouteVia::Inet6(address) => Ok(address.into()),
+        _ => Err(nonsense("a router that is neither IPv4 nor IPv6")),
+    }
+}
+
+fn nonsense(what: &str) -> KernelError {
+    KernelError::Nonsense(what.to_owned())
+}
+
+/// Puts a route in its place, over whatever stands there.
+pub(super) fn replace(kernel: &mut Kernel, route: &Route) -> Result<(), KernelError> {
+    let message = message(kernel, route)?;
+    kernel.connection()?.change(RouteNetlinkMessage::NewRoute(message), NLM_F_CREATE | NLM_F_REPLACE)
+}
+
+/// Puts a route beside those at its place.
+pub(super) fn append(kernel: &mut Kernel, route: &Route) -> Result<(), KernelError> {
+    let message = message(kernel, route)?;
+    kernel.connection()?.change(RouteNetlinkMessage::NewRoute(message), NLM_F_CREATE | NLM_F_APPEND)
+}
+
+/// Takes a route away.
+pub(super) fn delete(kernel: &mut Kernel, route: &Route) -> Result<(), KernelError> {
+    let message = message(kernel, &Route { expires: None, ..route.clone() })?;
+    kernel.connection()?.change(RouteNetlinkMessage::DelRoute(message), 0)
+}
+
+fn message(kernel: &mut Kernel, route: &Route) -> Result<RouteMessage, KernelError> {
+    let mut message = RouteMessage::default();
+    let header = &mut message.header;
+    header.address_family = match route.family() {
+        Family::V4 => AddressFamily::Inet,
+        Family::V6 => AddressFamily::Inet6,
+    };
+    header.destination_prefix_length = route.destination.prefix();
+    header.source_prefix_length = route.source.map_or(0, |source| source.prefix());
+    header.tos = route.tos;
+    // Tables above 255 have room in the attribute only.
+    header.table = u8::try_from(route.table).unwrap_or_default();
+    header.protocol = route.protocol.into();
+    header.scope = route.scope.into();
+    header.kind = route.kind.into();
+    let attributes = &mut message.attributes;
+    attributes.push(RouteAttribute::Table(route.table));
+    if route.destination.prefix() > 0 {
+        attributes.push(RouteAttribute::Destination(route.destination.ip().into()));
+    }
+    attributes.extend(route.source.map(|source| RouteAttribute::Source(source.ip().into())));
+    attributes.extend(Some(route.metric).filter(|metric| *metric != 0).map(RouteAttribute::Priority));
+    attributes.extend(route.preferred_source.map(|source| RouteAttribute::PrefSource(source.into())));
+    attributes.extend(route.expires.map(RouteAttribute::Expires));
+    attributes.extend(route.preference.map(|preference| RouteAttribute::Preference(preference.into())));
+    attributes.extend(route.other.iter().map(raw));
+    // A nexthop object stands for the whole path; the kernel refuses to hear of both.
+    if route.nexthop_object().is_none() {
+        add_path(kernel, &mut message, &route.path, route.family())?;
+    }
+    Ok(message)
+}
+
+fn add_path(kernel: &mut Kernel, message: &mut RouteMessage, path: &Path, family: Family) -> Result<(), KernelError> {
+    match path {
+        Path::None => {}
+        Path::Single(hop) => {
+            if hop.on_link == Switch::On {
+                message.header.flags |= RouteFlags::from_bits_retain(RTNH_F_ONLINK.into());
+            }
+            if let Some(device) = &hop.device {
+                message.attributes.push(RouteAttribute::Oif(kernel.number_of(device)?));
+            }
+            message.attributes.extend(gateway_attribute(hop, family));
+            message.attributes.extend(hop.other.iter().map(raw));
+        }
+        Path::Multi(hops) => {
+            let mut list = vec![];
+            for hop in hops {
+                list.push(next_hop(kernel, hop, family)?);
+            }
+            message.attributes.push(RouteAttribute::MultiPath(list));
+        }
+    }
+    Ok(())
+}
+
+fn next_hop(kernel: &mut Kernel, hop: &NextHop, family: Family) -> Result<RouteNextHop, KernelError> {
+    let mut encoded = RouteNextHop::default();
+    if hop.on_link == Switch::On {
+        encoded.flags |= RouteNextHopFlags::Onlink;
+    }
+    encoded.hops = u8::try_from(hop.weight.saturating_sub(1)).unwrap_or(u8::MAX);
+    if let Some(device) = &hop.device {
+        encoded.interface_index = kernel.number_of(device)?;
+    }
+    encoded.attributes.extend(gateway_attribute(hop, family));
+    encoded.attributes.extend(hop.other.iter().map(raw));
+    Ok(encoded)
+}
+
+fn gateway_attribute(hop: &NextHop, family: Family) -> Option<RouteAttribute> {
+    let gateway = hop.gateway?;
+    Some(if Family::of(gateway) == family { RouteAttribute::Gateway(gateway.into()) } else { RouteAttribute::Via(gateway.into()) })
+}
+
+/// An attribute as it came. Encapsulations are taken only with the mark of a nest, which the kernel itself leaves away when it shows them
+/// (net/core/lwtunnel.c).
+fn raw(attribute: &RawAttribute) -> RouteAttribute {
+    let mark = if attribute.kind == RTA_ENCAP { NLA_F_NESTED } else { 0 };
+    RouteAttribute::Other(DefaultNla::new(attribute.kind | mark, attribute.value.clone()))
+}

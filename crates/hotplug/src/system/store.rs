@@ -1,0 +1,39 @@
+//! XenStore: a connection that is opened when first needed.
+
+use xenstore::{Client, DEFAULT_LIMIT, Result, StorePath};
+
+use crate::operation::StoreEntry;
+
+/// The connection to XenStore.
+#[derive(Default)]
+pub(super) struct Store(Option<Client>);
+
+impl Store {
+    /// The client, connected now if it was not.
+    pub fn client(&mut self) -> Result<&mut Client> {
+        match &mut self.0 {
+            Some(client) => Ok(client),
+            empty => Ok(empty.insert(Client::connect(DEFAULT_LIMIT)?)),
+        }
+    }
+
+    /// Writes keys that others see all at once.
+    pub fn write(&mut self, entries: &[StoreEntry]) -> Result<()> {
+        let values = entries
+            .iter()
+            .map(|entry| Ok((StorePath::parse(&entry.path)?, entry.value.clone().into_bytes())))
+            .collect::<Result<Vec<_>>>()?;
+        let client = self.client()?;
+        match values.as_slice() {
+            [] => Ok(()),
+            [(path, value)] => client.write(path, value),
+            several => client.transaction(|transaction| transaction.write_many(several)),
+        }
+    }
+
+    /// Removes a key.
+    pub fn remove(&mut self, path: &str) -> Result<xenstore::Removal> {
+        let path = StorePath::parse(path)?;
+        self.client()?.remove(&path)
+    }
+}

@@ -1,0 +1,33 @@
+//! Kernel settings of devices: files below /proc/sys.
+
+use std::io::{self, Read, Write};
+
+use crate::sysctl::Sysctl;
+
+/// Far more than any such setting is long.
+const LONGEST: u64 = 4096;
+
+fn path(sysctl: &Sysctl) -> String {
+    format!("/proc/sys/{sysctl}")
+}
+
+/// The value of a setting; nothing where the kernel has none such (no IPv6, or no such device).
+pub(super) fn read(sysctl: &Sysctl) -> io::Result<Option<String>> {
+    let file = match std::fs::File::open(path(sysctl)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        file => file?,
+    };
+    let mut text = String::new();
+    match file.take(LONGEST).read_to_string(&mut text) {
+        // Some settings hold nothing yet and say so with an error (`stable_secret`, net/ipv6/addrconf.c).
+        Err(error) if error.raw_os_error() == Some(nix::libc::EIO) => Ok(None),
+        Err(error) => Err(error),
+        Ok(_) => Ok(Some(text.trim_end_matches('\n').to_owned())),
+    }
+}
+
+/// Gives a setting a value.
+pub(super) fn write(sysctl: &Sysctl, value: &str) -> io::Result<()> {
+    // In one piece: the kernel takes each write for a whole value (kernel/sysctl.c).
+    std::fs::OpenOptions::new().write(true).open(path(sysctl))?.write_all(value.as_bytes())
+}
