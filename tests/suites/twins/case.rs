@@ -37,12 +37,22 @@ pub enum Step {
     Store(String, String),
     /// `variable NAME=VALUE` or `variable NAME`: sets or removes an environment variable of the later runs.
     Variable(String, Option<String>),
-    /// `run WORDS`: runs the program with these words and looks at everything afterwards.
-    Run(Vec<String>),
+    /// `run WORDS` or `fail WORDS`: runs the program with these words and looks at everything afterwards. The original
+    /// must end as the verb says; so a case cannot pass because nothing works on either side.
+    Run(Vec<String>, Ending),
     /// `device-gone`: the vif disappears.
     DeviceGone,
     /// `store-gone`: the card's directories leave XenStore.
     StoreGone,
+}
+
+/// How the original is known to end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// With exit status 0.
+    Success,
+    /// With any other.
+    Failure,
 }
 
 /// All cases, sorted by name.
@@ -74,7 +84,7 @@ impl Case {
                 case.add(line).map_err(Error::in_act(format!("read {}:{}", path.display(), number + 1)))?;
             }
         }
-        if !case.steps.iter().any(|step| matches!(step, Step::Run(_))) {
+        if !case.steps.iter().any(|step| matches!(step, Step::Run(..))) {
             return Err(Error::new(format!("{} runs nothing", path.display())));
         }
         Ok(case)
@@ -102,7 +112,8 @@ impl Case {
                 Some((name, value)) => Step::Variable(name.to_owned(), Some(value.to_owned())),
                 None => Step::Variable(rest.to_owned(), None),
             },
-            "run" => Step::Run(rest.split_whitespace().map(str::to_owned).collect()),
+            "run" => Step::Run(words(rest), Ending::Success),
+            "fail" => Step::Run(words(rest), Ending::Failure),
             "device-gone" => Step::DeviceGone,
             "store-gone" => Step::StoreGone,
             other => return Err(Error::new(format!("there is no verb {other:?}"))),
@@ -132,4 +143,8 @@ impl Case {
 fn split(line: &str) -> (&str, &str) {
     let (word, rest) = line.split_once(' ').unwrap_or((line, ""));
     (word, rest.trim())
+}
+
+fn words(line: &str) -> Vec<String> {
+    line.split_whitespace().map(str::to_owned).collect()
 }

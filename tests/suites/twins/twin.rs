@@ -2,11 +2,11 @@
 
 use serde_json::{Map, Value, json};
 use testbed::guest::{Dom0, Guest, Hotplug, Outcome, Vif};
-use testbed::machine::{Machine, Programs, Result, stable_mac};
+use testbed::machine::{Error, Machine, Programs, Result, stable_mac};
 use testbed::originals::Originals;
 use testbed::state::State;
 
-use crate::case::{Case, Step};
+use crate::case::{Case, Ending, Step};
 
 /// Where the hooks of a case leave what they saw.
 const NOTES: &str = "/run/notes";
@@ -85,13 +85,13 @@ impl Twin {
                 self.variables.push((name.clone(), value.clone()));
                 Ok(())
             }
-            Step::Run(words) => self.run(words),
+            Step::Run(words, ending) => self.run(words, *ending),
             Step::DeviceGone => self.vif.disappear(),
             Step::StoreGone => self.vif.remove_store(),
         }
     }
 
-    fn run(&mut self, words: &[String]) -> Result<()> {
+    fn run(&mut self, words: &[String], ending: Ending) -> Result<()> {
         let hotplug = match words.iter().any(|word| word == "add" || word == "remove") {
             true => Hotplug::Add,
             false => Hotplug::Online,
@@ -108,6 +108,10 @@ impl Twin {
             };
         }
         let outcome = Outcome::of(&mut command)?;
+        if self.originals.is_some() && (outcome.status == Some(0)) != (ending == Ending::Success) {
+            let log = self.dom0.machine().read_file("/var/log/xen/xen-hotplug.log").unwrap_or_default();
+            return Err(Error::new(format!("the original ended with {outcome}, which is not {ending:?}; its log: {log}")));
+        }
         let key = format!("run {}: {}", self.seen.len() + 1, words.join(" "));
         let seen = json!({
             "exit status": outcome.status,
