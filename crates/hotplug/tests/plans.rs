@@ -1,0 +1,193 @@
+//! Plans for hosts in case folders (tests/cases/plans), compared with what a human has reviewed, and laws that hold for all of them.
+//!
+//! A case is a folder: `call` holds the words of the command line, `host.json` the host, `plan` the expected outcome. `BLESS=1` writes
+//! the last one anew, to be reviewed with `git diff`.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use hotplug::dry_run;
+use hotplug::host::{Address, Host};
+use hotplug::operation::{HookCall, Operation};
+use hotplug::plan::network_bridge::{self, DefaultRoute, Names, Verdict};
+use hotplug::plan::{Plan, Refusal, vif_bridge};
+use hotplug::request::network_bridge::{Command, NetworkBridge};
+use hotplug::request::vif::{BackendKeys, Vif, VifCall, VifWords, bridge_choice};
+
+struct Case {
+    folder: PathBuf,
+    program: String,
+    words: Vec<String>,
+    host: Host,
+}
+
+impl Case {
+    fn variable(&self, name: &str) -> Option<&str> {
+        self.words.iter().rev().find_map(|word| word.split_once('=').filter(|(key, _)| *key == name)).map(|(_, value)| value)
+    }
+
+    fn command(&self) -> &str {
+        self.words.iter().find(|word| !word.contains('=')).unwrap()
+    }
+
+    fn plan(&self) -> Result<Plan, Refusal> {
+        match self.program.as_str() {
+            "network-bridge" => self.network_bridge(),
+            "vif-bridge" => self.vif_bridge(),
+            other => panic!("{}: no program {other}", self.folder.display()),
+        }
+    }
+
+    fn default_routes(&self) -> Vec<DefaultRoute> {
+        let routes = self.host.routes.iter().filter(|route| route.is_default());
+        routes
+            .flat_map(|route| route.path.next_hops().iter().map(move |hop| (route.metric, hop)))
+            .map(|(metric, hop)| DefaultRoute { device: hop.device.clone().unwrap(), gateway: hop.gateway, metric })
+            .collect()
+    }
+
+    fn network_bridge(&self) -> Result<Plan, Refusal> {
+        let request = NetworkBridge::parse(self.command(), |name| self.variable(name))?;
+        let Some(asked) = request.asked else { return Ok(Plan::nothing("bridge=null")) };
+        let routes = self.default_routes();
+        if request.command == Command::Stop {
+            return match network_bridge::find_started(&asked, &[], &routes, &self.host) {
+                Some(names) => network_bridge::stop(&names, &self.host),
+                None => Ok(Plan::nothing("there is no such bridge")),
+            };
+        }
+        let netdev = network_bridge::choose_netdev(&asked, &routes)?;
+        let names = Names::new(netdev, asked.bridge.clone())?;
+        match network_bridge::judge_start(&asked, &names, &self.host)? {
+            Verdict::Nothing(why) => Ok(Plan::nothing(why)),
+            Verdict::Go => Ok(network_bridge::start(&names, &self.host)),
+        }
+    }
+
+    fn vif_bridge(&self) -> Result<Plan, Refusal> {
+        let words = VifWords {
+            command: self.command(),
+            type_if: self.variable("type_if"),
+            vif: self.variable("vif"),
+            interface: self.variable("INTERFACE"),
+            xenbus_path: self.variable("XENBUS_PATH"),
+        };
+        let Some(call) = VifCall::parse(&words)? else { return Ok(Plan::default()) };
+        let keys = BackendKeys::default();
+        let vif = Vif::new(&call, &keys, |name| self.variable(name))?;
+        let bridge = bridge_choice(None, self.variable("bridge"))?;
+        let hooks = self.variable("hook").map(|hook| HookCall {
+            hooks: vec![hook.to_owned()],
+            program: "/etc/xen/scripts/vif-bridge".to_owned(),
+            words: self.words.clone(),
+            variables: vec![],
+        });
+        vif_bridge::plan(call.coming, &vif, &bridge, hooks, &self.host)
+    }
+}
+
+fn cases() -> Vec<Case> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/cases/plans");
+    let mut cases = vec![];
+    for program in fs::read_dir(&root).unwrap().map(|entry| entry.unwrap().path()) {
+        for folder in fs::read_dir(&program).unwrap().map(|entry| entry.unwrap().path()) {
+            let read = |name: &str| fs::read_to_string(folder.join(name)).unwrap_or_else(|error| panic!("{}/{name}: {error}", folder.display()));
+            cases.push(Case {
+                program: program.file_name().unwrap().to_str().unwrap().to_owned(),
+                words: read("call").split_whitespace().map(str::to_owned).collect(),
+                host: serde_json::from_str(&read("host.json")).unwrap_or_else(|error| panic!("{}: {error}", folder.display())),
+                folder,
+            });
+        }
+    }
+    assert!(cases.len() >= 20, "only {} cases found", cases.len());
+    cases
+}
+
+/// Only the order within a device and family is the kernel's; between devices it is of no account.
+fn normal(host: &Host) -> Host {
+    let mut host = host.clone();
+    host.links.sort_by(|one, other| one.name.cmp(&other.name));
+    host.addresses.sort_by_key(|address: &Address| (address.device.clone(), address.family()));
+    host.routes.sort_by_key(|route| format!("{route:?}"));
+    host.neighbours.sort_by_key(|neighbour| format!("{neighbour:?}"));
+    host.rules.sort_by_key(|rule| format!("{rule:?}"));
+    host.links.iter_mut().for_each(|link| link.index = None);
+    host
+}
+
+fn perform(host: &Host, operations: &[Operation]) -> Host {
+    operations.iter().fold(host.clone(), |host, operation| host.after(operation))
+}
+
+#[test]
+fn plans_are_as_reviewed() {
+    let mut wrong = vec![];
+    for case in cases() {
+        let text = match case.plan() {
+            Ok(plan) => dry_run::as_text(&plan, &case.host),
+            Err(refusal) => format!("refused: {refusal}\n"),
+        };
+        let expected = case.folder.join("plan");
+        if std::env::var_os("BLESS").is_some() {
+            fs::write(&expected, &text).unwrap();
+        }
+        if fs::read_to_string(&expected).unwrap_or_default() != text {
+            wrong.push(format!("--- {}\n{text}", case.folder.display()));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// The undo law: whatever the step at which a plan stops, undoing leads back to the host as it was.
+#[test]
+fn every_prefix_of_every_plan_can_be_undone() {
+    let mut prefixes = 0;
+    for case in cases() {
+        let Ok(plan) = case.plan() else { continue };
+        let (mut host, mut inverses) = (case.host.clone(), vec![]);
+        for (number, step) in plan.steps.iter().enumerate() {
+            inverses.push(step.operation.inverse(&host));
+            host = host.after(&step.operation);
+            let undone = inverses.iter().rev().fold(host.clone(), |host, inverse| perform(&host, inverse));
+            let place = format!("{} after step {} `{}`", case.folder.display(), number + 1, step.operation);
+            similar_asserts::assert_eq!(normal(&undone), normal(&without_store(&case.host, &undone)), "{}", place);
+            prefixes += 1;
+        }
+    }
+    assert!(prefixes > 100, "only {prefixes} prefixes tried");
+}
+
+/// Keys of the store that were never looked at have nothing to go back to.
+fn without_store(host: &Host, other: &Host) -> Host {
+    Host { store: other.store.clone(), ..host.clone() }
+}
+
+/// After `start` everything is on the bridge and nothing on the port; `stop` leads back.
+#[test]
+fn stop_takes_start_back() {
+    let mut tried = 0;
+    for case in cases().into_iter().filter(|case| case.program == "network-bridge" && case.command() == "start") {
+        let Ok(plan) = case.plan() else { continue };
+        if plan.steps.is_empty() {
+            continue;
+        }
+        let operations: Vec<_> = plan.steps.iter().map(|step| step.operation.clone()).collect();
+        let started = perform(&case.host, &operations);
+        let asked = NetworkBridge::parse("stop", |name| case.variable(name)).unwrap().asked.unwrap();
+        let names = network_bridge::find_started(&asked, &[], &case.default_routes(), &started).expect("the bridge is found again");
+        assert_eq!(started.addresses_of(&names.port).count(), 0, "{}", case.folder.display());
+        assert_eq!(started.routes_over(&names.port).count(), 0, "{}", case.folder.display());
+        assert_eq!(started.addresses_of(&names.bridge).count(), case.host.addresses_of(&names.netdev).count());
+        let back = network_bridge::stop(&names, &started).unwrap();
+        let operations: Vec<_> = back.steps.iter().map(|step| step.operation.clone()).collect();
+        let mut stopped = perform(&started, &operations);
+        // A device that was down stays up: nobody can tell any more that it was not meant to be.
+        for link in &mut stopped.links {
+            link.state = case.host.link(&link.name).map_or(link.state, |before| before.state);
+        }
+        similar_asserts::assert_eq!(normal(&stopped), normal(&case.host), "{}", case.folder.display());
+        tried += 1;
+    }
+    assert!(tried >= 6, "only {tried} cases were started");
+}
