@@ -2,7 +2,9 @@
 
 mod address;
 mod attributes;
+mod backend;
 mod connection;
+pub mod hooks;
 mod kernel;
 mod link;
 pub mod lock;
@@ -150,5 +152,8 @@ impl System {
 
 /// Operations that other programs do.
 fn run_program(operation: &Operation) -> Result<(), String> {
-    Err(format!("`{operation}` is not joined in yet"))
+    match operation {
+        Operation::RunHooks(call) => hooks::run(call),
+        _ => Err(format!("`{operation}` is not joined in yet")),
+    }
 }
