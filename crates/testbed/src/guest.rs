@@ -129,13 +129,8 @@ impl Guest {
     /// # Errors
     /// When the device exists already, or the store refuses.
     pub fn attach(&self, dom0: &Dom0, nic: Nic) -> Result<Vif> {
-        let vif = Vif {
-            domain: self.domain,
-            nic,
-            dom0: dom0.machine.clone(),
-            guest: self.machine.clone(),
-            store: dom0.store.clone(),
-        };
+        let vif =
+            Vif { domain: self.domain, nic, dom0: dom0.machine.clone(), guest: self.machine.clone(), store: dom0.store.clone() };
         vif.write_store()?;
         vif.appear()?;
         Ok(vif)
@@ -409,10 +404,7 @@ impl Vif {
 
 // The keys are constants above, and every one is a valid node name.
 fn nodes(directory: &StorePath, values: BTreeMap<&'static str, String>) -> Vec<(StorePath, Vec<u8>)> {
-    values
-        .into_iter()
-        .filter_map(|(key, value)| Some((directory.join(key).ok()?, value.into_bytes())))
-        .collect()
+    values.into_iter().filter_map(|(key, value)| Some((directory.join(key).ok()?, value.into_bytes()))).collect()
 }
 
 /// How a program ended.
@@ -435,8 +427,7 @@ impl Outcome {
     /// When it cannot be started.
     pub fn of(command: &mut Command) -> Result<Self> {
         let start = Instant::now();
-        let Output { status, stdout, stderr } =
-            command.output().map_err(Error::in_act(format!("run {command:?}")))?;
+        let Output { status, stdout, stderr } = command.output().map_err(Error::in_act(format!("run {command:?}")))?;
         let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
         Ok(Self { status: status.code(), stdout: text(stdout), stderr: text(stderr), duration: start.elapsed() })
     }

@@ -2,7 +2,7 @@
 //!
 //! Everything happens in namespaces this program makes. They end with it, however it ends.
 
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -15,7 +15,7 @@ const ROUTER: &str = "192.168.1.1";
 const OUTSIDE: &str = "198.51.100.10";
 
 /// The widest text of a step, so that the times stand in a column.
-const COLUMN: usize = 64;
+const COLUMN: usize = 68;
 
 fn main() -> ExitCode {
     println!("A simulated Xen host with two guests, in namespaces of its own. Nothing of this machine is touched.\n");
@@ -39,7 +39,7 @@ fn show() -> Result<()> {
     step("dom0 pings the outside", || ping(dom0, OUTSIDE))?;
 
     println!();
-    step("network-bridge start", || network_bridge(dom0, "start"))?;
+    step("network-bridge start", || start_bridge(dom0))?;
     step("dom0 pings the outside through the bridge", || ping(dom0, OUTSIDE))?;
     let first = step("guest 1 (192.168.1.101): vif-bridge online", || net.start_guest(1))?;
     let second = step("guest 2 (192.168.1.102): vif-bridge online", || net.start_guest(2))?;
@@ -66,15 +66,18 @@ fn show() -> Result<()> {
     })
 }
 
-/// Does one step and prints a line about it.
+/// Does one step and prints a line about it. On a terminal the line is there from the beginning, so that a person sees what is
+/// being waited for.
 fn step<T>(what: &str, act: impl FnOnce() -> Result<T>) -> Result<T> {
-    print!("  … {what}");
-    // Progress that cannot be shown is no reason to stop.
-    let _ = io::stdout().flush();
+    if io::stdout().is_terminal() {
+        print!("  … {what}\r");
+        // Progress that cannot be shown is no reason to stop.
+        let _ = io::stdout().flush();
+    }
     let start = Instant::now();
     let result = act();
     let mark = if result.is_ok() { '✓' } else { '✗' };
-    println!("\r  {mark} {what:COLUMN$} {:>6.1} ms", start.elapsed().as_secs_f64() * 1000.0);
+    println!("  {mark} {what:COLUMN$} {:>7.1} ms", start.elapsed().as_secs_f64() * 1000.0);
     result
 }
 
@@ -135,6 +138,16 @@ impl RunningGuest {
 fn set_up(machine: &Machine, device: &str, address: &str) -> Result<()> {
     machine.ip(&format!("address add {address} dev {device}"))?;
     machine.ip(&format!("link set {device} up")).map(drop)
+}
+
+// The device that was eth0 must be a port of the bridge that is eth0 now.
+fn start_bridge(dom0: &Machine) -> Result<()> {
+    network_bridge(dom0, "start")?;
+    let state = State::of(dom0)?;
+    if state.part("links", "peth0")["master"] == "eth0" && state.part("links", "eth0")["linkinfo"]["info_kind"] == "bridge" {
+        return Ok(());
+    }
+    Err(Error::new("network-bridge start left no bridge eth0 with the port peth0"))
 }
 
 fn network_bridge(dom0: &Machine, command: &str) -> Result<String> {
