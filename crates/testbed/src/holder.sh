@@ -1,6 +1,6 @@
-# What keeps a simulated host alive: unshare(1) runs this in fresh network and mount namespaces.
-# It prepares the private folders, says "ready", and waits until its standard input closes, which the
-# kernel does for us even when the test is killed. Then it ends every process left in the machine.
+# What keeps a simulated host alive: unshare(1) starts a shell in fresh network and mount namespaces, which reads this from
+# its standard input. It prepares the private folders, says "ready", and waits until that input ends, which the kernel sees to even
+# when the test is killed. Then it ends every process left in the machine.
 exec 2>&1
 set -e
 
@@ -36,14 +36,16 @@ mount --rbind /mnt /dev
 umount -l /mnt
 
 ip link set dev lo up
-echo ready
-
-read -r _ || true
-# The test itself ($PPID) may have a thread inside.
-for process in /proc/[0-9]*; do
-    id=${process#/proc/}
-    [ "$id" != "$$" ] && [ "$id" != "$PPID" ] || continue
-    if [ "$process/ns/net" -ef "/proc/$$/ns/net" ]; then
-        kill -KILL "$id" || true
-    fi
-done
+live() {
+    echo ready
+    read -r _ || true
+    # The test itself ($PPID) may have a thread inside.
+    for process in /proc/[0-9]*; do
+        id=${process#/proc/}
+        [ "$id" != "$$" ] && [ "$id" != "$PPID" ] || continue
+        if [ "$process/ns/net" -ef "/proc/$$/ns/net" ]; then
+            kill -KILL "$id" 2>/dev/null || true
+        fi
+    done
+}
+live

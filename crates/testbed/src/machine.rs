@@ -7,7 +7,7 @@ use std::ffi::OsStr;
 use std::fmt;
 use std::fs::{self, File};
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::io::{self, BufRead, BufReader, Read};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::Shutdown;
 use std::os::unix::net::UnixDatagram;
 use std::os::unix::process::CommandExt;
@@ -84,18 +84,20 @@ impl Machine {
     pub fn new(name: &str) -> Result<Self> {
         let mut holder = Command::new("unshare")
             .args(["--net", "--mount", "--propagation", "private", "--"])
-            .args(["/bin/sh", "-c", include_str!("holder.sh"), "machine"])
+            .args(["/bin/sh", "-s"])
             .arg(name)
             .env_clear()
             .env("PATH", ROOT_PATH)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
-            .stderr(Stdio::null())
+            .stderr(Stdio::piped())
             // Ctrl-C on the terminal must not kill the holder before it has cleaned up.
             .process_group(0)
             .spawn()
             .map_err(Error::in_act(format!("start unshare for machine {name} (Debian package util-linux)")))?;
-        let life_line = holder.stdin.take();
+        let mut life_line = holder.stdin.take();
+        // Where unshare failed, nobody reads; wait_until_ready knows why.
+        let _ = life_line.as_mut().map(|shell| shell.write_all(include_bytes!("holder.sh")));
         let ready = wait_until_ready(&mut holder);
         let mut inner = Inner { name: name.to_owned(), holder, life_line, system_log: None };
         ready.map_err(Error::in_act(format!("make machine {name} (it needs root, or run it under `unshare -r`)")))?;
@@ -357,6 +359,10 @@ fn wait_until_ready(holder: &mut Child) -> io::Result<()> {
         return Ok(());
     }
     stdout.read_to_string(&mut line)?;
+    // Before the shell runs, it is unshare that complains.
+    if let Some(stderr) = &mut holder.stderr {
+        stderr.read_to_string(&mut line)?;
+    }
     Err(io::Error::other(match line.trim() {
         "" => "unshare failed".to_owned(),
         text => text.replace('\n', "; "),
