@@ -61,18 +61,16 @@ int xenevtchn_pending(void *xce) { errno = EAGAIN; return -1; }
 /* What xenfs would show of dom0's own ring: the number of its event channel, and its page. */
 static int xenfs_file(const char *path)
 {
-    int fd;
+    int fd = memfd_create("xenfs", MFD_CLOEXEC);
+    int done;
 
-    if (!strcmp(path, "/proc/xen/xsd_port")) {
-        fd = memfd_create("xsd_port", MFD_CLOEXEC);
-        if (fd >= 0 && pwrite(fd, "1", 1, 0) != 1)
-            errno = EIO;
+    if (fd < 0)
+        return -1;
+    done = strcmp(path, "/proc/xen/xsd_port") ? ftruncate(fd, PAGE) == 0 : pwrite(fd, "1", 1, 0) == 1;
+    if (done)
         return fd;
-    }
-    fd = memfd_create("xsd_kva", MFD_CLOEXEC);
-    if (fd >= 0 && ftruncate(fd, PAGE))
-        errno = EIO;
-    return fd;
+    close(fd);
+    return -1;
 }
 
 int open(const char *path, int flags, ...)

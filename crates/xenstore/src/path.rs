@@ -13,6 +13,9 @@ pub const RELATIVE_MAX: usize = 2048;
 /// Absolute paths start with `/`. Relative ones stay relative on the wire: the daemon resolves them against
 /// `/local/domain/<own id>`, so the caller need not know its own domain id. Two names that start with `@`,
 /// `@introduceDomain` and `@releaseDomain`, can be watched but not read.
+///
+/// The lengths allowed are the protocol's. A daemon may allow less: the C xenstored of 4.17 takes 2048 bytes unless told
+/// otherwise, not counting a leading `/local/domain/<id>/`, and answers EINVAL beyond.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct StorePath(String);
 

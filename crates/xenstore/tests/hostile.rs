@@ -42,7 +42,11 @@ impl Daemon {
     }
 
     fn client(&self, limit: Duration) -> Client {
-        Client::connect_to(&Endpoint::Socket(self.directory.path().join("socket")), limit).unwrap()
+        let endpoint = Endpoint::Socket(self.directory.path().join("socket"));
+        // A busy machine may take its time to connect; that is not what a short limit is for.
+        let mut client = Client::connect_to(&endpoint, LIMIT).unwrap();
+        client.renew(limit);
+        client
     }
 
     /// Waits for the script to end; the client must be gone by then.

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::{SigSet, Signal};
 use testbed::xenstore_server::Server;
 use xenstore::{Client, DEFAULT_LIMIT, Removal, StorePath, Token};
@@ -51,6 +52,9 @@ fn serve(socket: &Path, seeds: &[&str]) -> Outcome {
     // Before the server's thread starts, so that it does not take the signals.
     let signals = SigSet::from_iter([Signal::SIGTERM, Signal::SIGINT]);
     signals.thread_block()?;
+    // Each client is a descriptor, and the usual soft limit of 1024 is about as many guests as a big host has.
+    let (_, most) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    setrlimit(Resource::RLIMIT_NOFILE, most, most)?;
     let server = Server::start(socket).map_err(|error| format!("cannot serve on {}: {error}", socket.display()))?;
     for seed in seeds {
         let (path, value) = seed.split_once('=').ok_or_else(|| format!("{seed:?} is not PATH=VALUE"))?;
