@@ -147,7 +147,8 @@ fn shell(call: &HookCall) -> Result<Command, String> {
     let mut shell = Command::new("/bin/bash");
     // -p: no functions, options or start-up files from the environment.
     shell.args(["--noprofile", "--norc", "-p", "-c", PRELUDE]).arg(&call.program);
-    shell.arg(library(call)?.unwrap_or_default());
+    let folder = call.hooks.first().and_then(|hook| Path::new(hook).parent()?.parent()).unwrap_or(Path::new("."));
+    shell.arg(folder).arg(library(folder)?.unwrap_or_default());
     let variables: Vec<_> = call.variables.iter().filter(|(name, _)| may_set(name)).collect();
     shell.arg(variables.len().to_string());
     shell.args(variables.into_iter().flat_map(|(name, value)| [name, value]));
@@ -159,21 +160,21 @@ fn shell(call: &HookCall) -> Result<Command, String> {
     Ok(shell)
 }
 
-/// The installation's variables, where there is a file of them beside the hooks' folder.
-fn library(call: &HookCall) -> Result<Option<PathBuf>, String> {
-    let Some(folder) = call.hooks.first().and_then(|hook| Path::new(hook).parent()?.parent()) else { return Ok(None) };
+/// The file of the installation's variables, where there is one in the scripts' `folder`.
+fn library(folder: &Path) -> Result<Option<PathBuf>, String> {
     let path = folder.join(LIBRARY);
     match fs::metadata(&path) {
-        Ok(metadata) => {
-            trusted(&metadata).map(|()| Some(path)).map_err(|cause| format!("refusing to read {folder:?}/{LIBRARY}: {cause}"))
-        }
+        Ok(metadata) => match trusted(&metadata) {
+            Ok(()) => Ok(Some(path)),
+            Err(cause) => Err(format!("refusing to run hooks with {}: {cause}", path.display())),
+        },
         Err(_) => Ok(None),
     }
 }
 
 /// Names that mean something to bash itself (bash(1), "Shell Variables"), to the dynamic linker or to the prelude. With some of them
 /// a value would be executed: `RANDOM=a[$(reboot)]` is arithmetic.
-const RESERVED: [&str; 42] = [
+const RESERVED: [&str; 43] = [
     "CDPATH",
     "COLUMNS",
     "COMPREPLY",
@@ -216,8 +217,9 @@ const RESERVED: [&str; 42] = [
     "SHLVL",
     "SRANDOM",
     "UID",
+    "_",
 ];
-const RESERVED_PREFIXES: [&str; 6] = ["BASH", "COMP_", "GCONV_", "LC_", "LD_", "_"];
+const RESERVED_PREFIXES: [&str; 6] = ["BASH", "COMP_", "GCONV_", "LC_", "LD_", "_hotplug"];
 
 /// Whether a word of the command line or a key of XenStore may become a shell variable of this name.
 fn may_set(name: &str) -> bool {
@@ -336,4 +338,373 @@ fn stop(child: &mut Child) {
     }
     let _ = killpg(pid, Signal::SIGKILL);
     let _ = child.wait();
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::{chown, symlink};
+
+    use super::*;
+
+    /// A folder of scripts with hooks, and a place for what they leave.
+    struct Scripts {
+        folder: tempfile::TempDir,
+    }
+
+    impl Scripts {
+        fn new() -> Self {
+            let folder = tempfile::tempdir().unwrap();
+            for name in ["vif-post.d", "bin", "locks"] {
+                fs::create_dir(folder.path().join(name)).unwrap();
+                set_mode(&folder.path().join(name), 0o755);
+            }
+            let library = format!("bindir={0}/bin\nLOCK_BASEDIR={0}/locks\n", folder.path().display());
+            let scripts = Self { folder };
+            scripts.write("hotplugpath.sh", &library, 0o644);
+            // Instead of the system's log, and of the store.
+            scripts.write("bin/logger", "#!/bin/bash\necho \"$@\" >>\"${0%/bin/logger}/log\"\n", 0o755);
+            scripts
+        }
+
+        fn path(&self, name: &str) -> PathBuf {
+            self.folder.path().join(name)
+        }
+
+        fn write(&self, name: &str, content: &str, mode: u32) {
+            fs::write(self.path(name), content).unwrap();
+            set_mode(&self.path(name), mode);
+        }
+
+        fn hook(&self, name: &str, body: &str) {
+            self.write(&format!("vif-post.d/{name}"), &format!("#!/bin/bash\nout=$dir/out\n{body}\n"), 0o755);
+        }
+
+        fn program(&self) -> String {
+            self.path("vif-bridge").display().to_string()
+        }
+
+        fn call(&self, words: &[&str], variables: &[(&str, &str)]) -> HookCall {
+            HookCall {
+                hooks: find(&self.program()).unwrap(),
+                program: self.program(),
+                words: words.iter().map(ToString::to_string).collect(),
+                variables: variables.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect(),
+            }
+        }
+
+        fn run(&self, variables: &[(&str, &str)]) -> Result<(), String> {
+            run(&self.call(&["online", "type_if=vif"], variables))
+        }
+
+        fn out(&self) -> String {
+            fs::read_to_string(self.path("out")).unwrap_or_default()
+        }
+    }
+
+    fn set_mode(path: &Path, mode: u32) {
+        fs::set_permissions(path, PermissionsExt::from_mode(mode)).unwrap();
+    }
+
+    fn names(hooks: &[String]) -> Vec<&str> {
+        hooks.iter().map(|hook| hook.rsplit('/').next().unwrap()).collect()
+    }
+
+    #[test]
+    fn hooks_are_executables_in_the_order_of_their_bytes() {
+        let scripts = Scripts::new();
+        for name in ["b.hook", "10-a.hook", "B.hook", "9-a.hook", ".hidden.hook", "a.hook~", "a.sh"] {
+            scripts.hook(name, "");
+        }
+        scripts.write("vif-post.d/not-executable.hook", "", 0o644);
+        fs::create_dir(scripts.path("vif-post.d/folder.hook")).unwrap();
+        symlink("nowhere", scripts.path("vif-post.d/dangling.hook")).unwrap();
+        assert_eq!(names(&find(&scripts.program()).unwrap()), ["10-a.hook", "9-a.hook", "B.hook", "b.hook"]);
+    }
+
+    #[test]
+    fn no_folder_is_no_hooks() {
+        let folder = tempfile::tempdir().unwrap();
+        assert_eq!(find(&folder.path().join("vif-bridge").display().to_string()), Ok(vec![]));
+        // The test's own executable has no hooks beside it.
+        assert_eq!(find("vif-bridge"), Ok(vec![]));
+    }
+
+    #[test]
+    fn without_hooks_nothing_is_started() {
+        let call = HookCall { hooks: vec![], program: "/nowhere/vif-bridge".to_owned(), words: vec![], variables: vec![] };
+        assert_eq!(run(&call), Ok(()));
+    }
+
+    #[test]
+    fn what_others_could_change_is_refused() {
+        let scripts = Scripts::new();
+        scripts.hook("a.hook", "");
+        set_mode(&scripts.path("vif-post.d"), 0o775);
+        let error = find(&scripts.program()).unwrap_err();
+        assert!(error.contains("vif-post.d: others than its owner may write to it (mode 0775)"), "{error}");
+        set_mode(&scripts.path("vif-post.d"), 0o755);
+        set_mode(&scripts.path("vif-post.d/a.hook"), 0o757);
+        assert!(find(&scripts.program()).unwrap_err().contains("a.hook: others than its owner"));
+        set_mode(&scripts.path("vif-post.d/a.hook"), 0o755);
+        assert!(find(&scripts.program()).is_ok());
+        // Tests run as root, in a user namespace perhaps; only root can give a file away.
+        chown(scripts.path("vif-post.d/a.hook"), Some(1), None).unwrap();
+        assert!(find(&scripts.program()).unwrap_err().contains("it belongs to user 1 and not to root"));
+    }
+
+    #[test]
+    fn a_link_is_as_good_as_the_folder_it_leads_to() {
+        let scripts = Scripts::new();
+        fs::create_dir(scripts.path("shared")).unwrap();
+        scripts.write("shared/a", "", 0o755);
+        symlink(scripts.path("shared/a"), scripts.path("vif-post.d/a.hook")).unwrap();
+        assert_eq!(find(&scripts.program()).unwrap().len(), 1);
+        set_mode(&scripts.path("shared"), 0o777);
+        assert!(find(&scripts.program()).unwrap_err().contains("that it leads to: others than its owner"));
+    }
+
+    #[test]
+    fn hooks_see_what_the_scripts_give_them() {
+        let scripts = Scripts::new();
+        scripts.hook(
+            "a.hook",
+            r#"echo "0=$0 1=$1 2=$2 command=$command dev=$dev bridge=$bridge ip=$ip dir=$dir" >>"$out"; mine=kept"#,
+        );
+        scripts.hook("b.hook", r#"echo "mine=$mine lang=$LANG path=${PATH%%:*} stdin=$(cat)" >>"$out""#);
+        scripts.run(&[("command", "online"), ("dev", "vif1.0"), ("bridge", "xenbr0"), ("ip", "10.0.0.1 10.0.0.2")]).unwrap();
+        let folder = scripts.folder.path().display();
+        assert_eq!(
+            scripts.out(),
+            format!(
+                "0={folder}/vif-bridge 1=vif 2=post command=online dev=vif1.0 bridge=xenbr0 ip=10.0.0.1 10.0.0.2 dir={folder}\n\
+                 mine=kept lang=POSIX path={folder}/bin stdin=\n"
+            )
+        );
+    }
+
+    #[test]
+    fn the_words_of_the_call_are_the_shells_own() {
+        let scripts = Scripts::new();
+        scripts.hook("a.hook", r#"printf '%s|' "${BASH_ARGV[@]}" >"$out" || :"#);
+        scripts.hook("b.hook", r#"[[ $- == *e* ]]; [[ $- == *p* ]]; tty -s || echo "no terminal" >"$out""#);
+        scripts.run(&[]).unwrap();
+        assert_eq!(scripts.out(), "no terminal\n");
+    }
+
+    #[test]
+    fn values_are_inert() {
+        let scripts = Scripts::new();
+        scripts.hook(
+            "a.hook",
+            r#"printf '%s\n' "$bridge" "$x" "$RANDOM" "$PATH" "$LD_PRELOAD" "$BASH_ENV" >"$out"; test ! -v _hotplugged"#,
+        );
+        let trap = format!("$(touch {0})`touch {0}`; touch {0}", scripts.path("evaluated").display());
+        let index = format!("a[$(touch {})]", scripts.path("evaluated").display());
+        let hostile = [
+            ("bridge", trap.as_str()),
+            ("x", &index),
+            ("RANDOM", &index),
+            ("SECONDS", &index),
+            ("OPTIND", &index),
+            ("HISTCMD", &index),
+            ("LINENO", &index),
+            ("EPOCHSECONDS", &index),
+            ("UID", "7"),
+            ("PATH", "/nowhere"),
+            ("IFS", "x"),
+            ("PS4", &trap),
+            ("ENV", &trap),
+            ("BASH_ENV", "/nowhere/bash-env"),
+            ("BASH_CMDS", &index),
+            ("LD_PRELOAD", "/nowhere/library.so"),
+            ("SHELLOPTS", "xtrace"),
+            ("a[$(touch)]", "x"),
+            ("", "x"),
+            ("_hotplug_hooks", "/nowhere"),
+            ("_hotplugged", "x"),
+        ];
+        scripts.run(&hostile).unwrap();
+        let out = scripts.out();
+        let lines: Vec<_> = out.lines().collect();
+        assert_eq!(lines[..2], [trap.as_str(), &index]);
+        assert!(lines[2].parse::<u16>().is_ok() && !lines[3].contains("nowhere"), "{out}");
+        assert_eq!(lines[4..], ["", ""]);
+        assert!(!scripts.path("evaluated").exists());
+    }
+
+    #[test]
+    fn every_variable_that_bash_computes_with_is_reserved() {
+        let listed = Command::new("/bin/bash").args(["-p", "-c", "x=; compgen -A variable"]).env_clear().output().unwrap();
+        let names = String::from_utf8(listed.stdout).unwrap();
+        assert!(names.lines().count() > 20, "{names}");
+        // Plain text to bash: the names of the machine, the user and the terminal, and a hook's own.
+        let plain = ["HOSTNAME", "HOSTTYPE", "MACHTYPE", "OSTYPE", "PS1", "PS2", "SHELL", "TERM", "x"];
+        let open: Vec<_> = names.lines().filter(|name| may_set(name) && !plain.contains(name)).collect();
+        assert!(open.is_empty(), "{open:?}");
+    }
+
+    #[test]
+    fn what_the_environment_may_bring_is_limited() {
+        for name in
+            ["BASH_ENV", "BASH_FUNC_log%%", "ENV", "IFS", "LD_PRELOAD", "LD_LIBRARY_PATH", "LC_ALL", "SHELLOPTS", "PS4", "a-b", ""]
+        {
+            assert!(!may_inherit(name), "{name}");
+        }
+        for name in ["PATH", "HOME", "XENBUS_PATH", "vif", "script", "XENBUS_BASE_PATH", "_mine"] {
+            assert!(may_inherit(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_hook_may_return_early() {
+        let scripts = Scripts::new();
+        scripts.hook("a.hook", r#"[[ $command == online ]] || return 0; echo no >>"$out""#);
+        scripts.hook("b.hook", r#"echo b >>"$out""#);
+        scripts.run(&[("command", "offline")]).unwrap();
+        assert_eq!(scripts.out(), "b\n");
+    }
+
+    #[test]
+    fn a_failure_names_its_hook() {
+        for (body, reason) in [
+            ("return 3", "failed (exit status: 3)"),
+            ("false; echo unreached >>\"$out\"", "failed (exit status: 1)"),
+            ("fatal no such thing", "failed: no such thing"),
+            ("do_or_die test a = b", "failed: test a = b failed"),
+            ("exit 7", "failed (exit status: 7)"),
+            ("kill -9 $$", "failed (signal: 9 (SIGKILL))"),
+            ("f() { no-such-command 2>/dev/null; }; f", "failed (exit status: 127)"),
+            ("local mine=$(false; echo x); test $mine = x; mine=$(exit 4)", "failed (exit status: 4)"),
+        ] {
+            let scripts = Scripts::new();
+            scripts.hook("a.hook", "do_without_error false");
+            scripts.hook("b.hook", body);
+            scripts.hook("c.hook", r#"echo c >>"$out""#);
+            let error = scripts.run(&[]).unwrap_err();
+            assert_eq!(error, format!("the hook {}/vif-post.d/b.hook {reason}", scripts.folder.path().display()));
+            assert_eq!(scripts.out(), "", "{body}");
+        }
+    }
+
+    #[test]
+    fn a_hook_that_hangs_is_stopped_with_all_it_started() {
+        let scripts = Scripts::new();
+        scripts.hook("a.hook", ":");
+        scripts.hook("b.hook", r#"trap '' TERM; sleep 1000 & echo $! >"$out"; wait"#);
+        let error = run_within(&scripts.call(&[], &[]), Duration::from_millis(500)).unwrap_err();
+        assert!(error.ends_with("/b.hook did not end: all hooks together have 0.5 s, and it was stopped"), "{error}");
+        let pid = scripts.out().trim().to_owned();
+        let start = Instant::now();
+        // A killed process stays visible as a zombie until init takes it.
+        let alive = || fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| !stat.contains(") Z "));
+        while alive() && start.elapsed() < Duration::from_secs(5) {
+            sleep(Duration::from_millis(5));
+        }
+        assert!(!pid.is_empty() && !alive());
+    }
+
+    #[test]
+    fn a_daemon_that_a_hook_starts_is_not_waited_for() {
+        let scripts = Scripts::new();
+        scripts.hook("a.hook", r#"sleep 1000 >/dev/null 2>&1 & echo $! >"$out""#);
+        run_within(&scripts.call(&[], &[]), Duration::from_secs(10)).unwrap();
+        let daemon = Pid::from_raw(scripts.out().trim().parse().unwrap());
+        nix::sys::signal::kill(daemon, Signal::SIGKILL).unwrap();
+    }
+
+    /// A store of files: `xenstore-read` and `xenstore-write` as far as hooks use them.
+    fn add_store(scripts: &Scripts) {
+        let read =
+            "#!/bin/bash\ncd \"${0%/bin/*}/store\" && for key; do [[ -f ./$key ]] && cat \"./$key\" && echo || exit 1; done\n";
+        let write = "#!/bin/bash\ncd \"${0%/bin/*}/store\" && mkdir -p \"./${1%/*}\" && printf %s \"$2\" >\"./$1\"\n";
+        scripts.write("bin/xenstore-read", read, 0o755);
+        scripts.write("bin/xenstore-write", write, 0o755);
+        fs::create_dir_all(scripts.path("store/backend/vif/1/0")).unwrap();
+        scripts.write("store/backend/vif/1/0/mac", "00:16:3e:00:00:01", 0o644);
+    }
+
+    /// Like the hook of osstest's Calxeda machines: what it does depends on the command and the device, and it tells a switch outside
+    /// of the bridge which address is where.
+    #[test]
+    fn a_hook_that_keeps_a_switch_informed_works() {
+        let scripts = Scripts::new();
+        add_store(&scripts);
+        scripts.write("bin/fabric", "#!/bin/bash\necho \"$@\" >>\"${0%/bin/*}/out\"\n", 0o755);
+        scripts.hook(
+            "fabric.hook",
+            r#"
+            if [ "$type_if" != vif ]; then return; fi
+            mac=$(xenstore_read "$XENBUS_PATH/mac")
+            case "$command" in
+                online) do_or_die fabric add "$mac" "$dev" ;;
+                offline) do_without_error fabric del "$mac" "$dev" ;;
+            esac
+            log debug "fabric knows $mac"
+            "#,
+        );
+        let common = [("type_if", "vif"), ("XENBUS_PATH", "backend/vif/1/0"), ("dev", "vif1.0")];
+        for command in ["online", "offline"] {
+            scripts.run(&[&common[..], &[("command", command)]].concat()).unwrap();
+        }
+        assert_eq!(scripts.out(), "add 00:16:3e:00:00:01 vif1.0\ndel 00:16:3e:00:00:01 vif1.0\n");
+        let log = fs::read_to_string(scripts.path("log")).unwrap();
+        assert_eq!(log.lines().next(), Some(&*format!("-p daemon.debug -- {}: fabric knows 00:16:3e:00:00:01", scripts.program())));
+    }
+
+    /// Like meta-arm's hook for its guests' network types: keys with defaults, a lock around packet filter rules, entries of a DHCP
+    /// server taken out and put in again, keys written.
+    #[test]
+    fn a_hook_that_makes_its_own_network_works() {
+        let scripts = Scripts::new();
+        add_store(&scripts);
+        scripts.write("bin/iptables", "#!/bin/bash\necho \"iptables $*\" >>\"${0%/bin/*}/out\"\n", 0o755);
+        scripts.write("dhcpd.conf", "subnet x {}\nhost dom1 { old; }\nhost dom10 { other; }\n", 0o644);
+        scripts.write("dhcpd.args", "# lists\nDHCPDARGS=eth1 vif1.0 vif1.01\nINTERFACES=\"\"\n", 0o644);
+        scripts.hook(
+            "00-network.hook",
+            r#"
+            kind=$(xenstore_read_default "$XENBUS_PATH/network-kind" nat)
+            [ "$kind" = nat ] || return 0
+            claim_lock "iptables"
+            if flock -n "$LOCK_BASEDIR/iptables" true; then fatal "the lock is open"; fi
+            iptables_w -t nat -A POSTROUTING -s "$vif_ip" -j MASQUERADE
+            release_lock "iptables"
+            [ ! -e "$LOCK_BASEDIR/iptables" ]
+            claim_lock "iptables"; release_lock "iptables"
+            dhcp_remove_entry
+            echo "host $hostname { fixed-address $vif_ip; option routers $router_ip; }" >>"$dhcpd_conf_file"
+            dhcparg_add_entry
+            xenstore_write "$XENBUS_PATH/network-kind" "$kind"
+            "#,
+        );
+        let (conf, args) = (scripts.path("dhcpd.conf"), scripts.path("dhcpd.args"));
+        let variables = [
+            ("command", "online"),
+            ("dev", "vif1.0"),
+            ("XENBUS_PATH", "backend/vif/1/0"),
+            ("vif_ip", "10.0.1.1"),
+            ("router_ip", "10.0.1.128"),
+            ("hostname", "dom1"),
+            ("dhcpd_conf_file", conf.to_str().unwrap()),
+            ("dhcpd_arg_file", args.to_str().unwrap()),
+        ];
+        scripts.run(&variables).unwrap();
+        assert_eq!(scripts.out(), "iptables -w -t nat -A POSTROUTING -s 10.0.1.1 -j MASQUERADE\n");
+        assert_eq!(
+            fs::read_to_string(conf).unwrap(),
+            "subnet x {}\nhost dom10 { other; }\nhost dom1 { fixed-address 10.0.1.1; option routers 10.0.1.128; }\n"
+        );
+        assert_eq!(fs::read_to_string(args).unwrap(), "# lists\nDHCPDARGS=\"eth1 vif1.01 vif1.0 \"\nINTERFACES=\"vif1.0 \"\n");
+        assert_eq!(fs::read_to_string(scripts.path("store/backend/vif/1/0/network-kind")).unwrap(), "nat");
+    }
+
+    #[test]
+    fn a_missing_key_is_fatal_where_it_is_needed() {
+        let scripts = Scripts::new();
+        add_store(&scripts);
+        scripts.hook("a.hook", r#"value=$(xenstore_read "$XENBUS_PATH/none"); echo unreached >"$out""#);
+        let error = scripts.run(&[("XENBUS_PATH", "backend/vif/1/0")]).unwrap_err();
+        assert!(error.ends_with("failed: xenstore-read backend/vif/1/0/none failed."), "{error}");
+        assert_eq!(scripts.out(), "");
+    }
 }

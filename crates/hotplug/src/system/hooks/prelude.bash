@@ -1,6 +1,8 @@
 # What a hook finds when it is sourced: the variables and functions that Xen's own vif scripts have at that point.
 #
-# Called as: bash -p -c PRELUDE PROGRAM LIBRARY COUNT [NAME VALUE]... COUNT [HOOK]... [WORD]...
+# shellcheck shell=bash disable=SC1090,SC2016,SC2034,SC2154
+#
+# Called as: bash -p -c PRELUDE PROGRAM FOLDER LIBRARY COUNT [NAME VALUE]... COUNT [HOOK]... [WORD]...
 # Values travel as words and are only ever assigned, never evaluated. Standard input is a pipe that reports go to: "hook PATH" before
 # each hook, "fatal SENTENCE" where one gives up, each ended by a zero byte.
 set -e
@@ -11,6 +13,15 @@ _hotplug_tell() {
     printf '%s\0' "$1" >&"$_hotplug_report"
 }
 
+# hotplugpath.sh of xen-utils names the folders of this installation. Before the words of the call, which must not choose them.
+dir=$1
+if [[ $2 ]]; then
+    . "$2"
+fi
+export PATH="${bindir:-/usr/bin}:${sbindir:-/usr/sbin}:${LIBEXEC_BIN:-/usr/lib/xen/bin}:/sbin:/bin:/usr/bin:/usr/sbin${PATH:+:$PATH}"
+export LANG=POSIX
+: "${LOCK_BASEDIR:=/var/run/xen-hotplug}"
+
 # Only plain variables, exported or not: assigning to one that the shell computes with would evaluate the value.
 _hotplug_set() {
     case ${!1@a} in
@@ -18,24 +29,14 @@ _hotplug_set() {
     esac
 }
 
-_hotplug_library=$1
-_hotplug_count=$2
-shift 2
+_hotplug_count=$3
+shift 3
 while ((_hotplug_count-- > 0)); do
     _hotplug_set "$1" "$2"
     shift 2
 done
 _hotplug_hooks=("${@:2:$1}")
 shift "$(($1 + 1))"
-
-# hotplugpath.sh of xen-utils names the folders of this installation.
-dir=${_hotplug_hooks[0]%/*/*}
-if [[ $_hotplug_library ]]; then
-    . "$_hotplug_library"
-fi
-export PATH="${bindir:-/usr/bin}:${sbindir:-/usr/sbin}:${LIBEXEC_BIN:-/usr/lib/xen/bin}:/sbin:/bin:/usr/bin:/usr/sbin${PATH:+:$PATH}"
-export LANG=POSIX
-: "${LOCK_BASEDIR:=/var/run/xen-hotplug}"
 
 log() {
     local level=$1
@@ -53,7 +54,11 @@ fatal() {
 sigerr() {
     fatal "$0 failed; error detected."
 }
-trap sigerr ERR
+
+# Ends the shell where set -e would: left to itself, bash 5.2 adds a complaint of its own (pop_var_context) when that happens inside a
+# sourced file. Subshells keep their own rules.
+set -E
+trap '_hotplug_status=$?; ((BASH_SUBSHELL)) || exit $_hotplug_status' ERR
 
 do_or_die() {
     "$@" || fatal "$* failed"
@@ -160,7 +165,6 @@ dhcparg_add_entry() {
 
 # A function, as in Xen's scripts: so a hook's own positional parameters are the two words of this call.
 call_hooks() {
-    local f
     for f in "${_hotplug_hooks[@]}"; do
         _hotplug_tell "hook $f"
         . "$f"
