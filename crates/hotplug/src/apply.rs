@@ -96,23 +96,35 @@ impl fmt::Display for Stopped {
 impl std::error::Error for Stopped {}
 
 /// One run of a program: its plans go through here one after the other, and a failure in a later one undoes the earlier ones too.
-pub struct Run<'a> {
-    effects: &'a mut dyn Effects,
+pub struct Run<'a, E: Effects> {
+    effects: &'a mut E,
     journal: Journal,
     /// The inverses of what was done, the oldest first.
     inverses: Vec<Vec<Operation>>,
     outcome: Outcome,
 }
 
-impl<'a> Run<'a> {
+impl<'a, E: Effects> Run<'a, E> {
     /// A run that performs on `effects` and keeps `journal`.
-    pub fn new(effects: &'a mut dyn Effects, journal: Journal) -> Self {
-        Self { effects, journal, inverses: vec![], outcome: Outcome::default() }
+    pub fn new(effects: &'a mut E, journal: Journal) -> Self {
+        Self::resumed(effects, journal, vec![])
     }
 
-    /// Lends out what the run performs on, to look at the host between two plans.
-    pub fn effects(&mut self) -> &mut dyn Effects {
-        self.effects
+    /// A run that was killed, as its journal tells: `inverses` take back what it did.
+    pub fn resumed(effects: &'a mut E, journal: Journal, inverses: Vec<Vec<Operation>>) -> Self {
+        Self { effects, journal, inverses, outcome: Outcome::default() }
+    }
+
+    /// Looks at what the run performs on, between two plans.
+    ///
+    /// # Errors
+    /// When the look fails: everything done in this run has then been undone.
+    pub fn look<T, F>(&mut self, look: impl FnOnce(&mut E) -> Result<T, F>) -> Result<T, F> {
+        let seen = look(self.effects);
+        if seen.is_err() {
+            self.undo();
+        }
+        seen
     }
 
     /// Performs `plan` on the host seen as `host`, and gives the host as it should be now.
@@ -127,22 +139,13 @@ impl<'a> Run<'a> {
                 return Err(Stopped::Journal(error));
             }
             self.inverses.push(inverse);
-            match self.effects.perform(&step.operation) {
-                Ok(()) => {
+            match (self.effects.perform(&step.operation), step.on_failure) {
+                (Ok(()), _) => {
                     host = host.after(&step.operation);
                     self.outcome.done.push(step.operation.clone());
                 }
-                Err(failure) => match step.on_failure {
-                    OnFailure::Continue => self.tolerate(failure),
-                    OnFailure::Abort => {
-                        let left = self.undo();
-                        return Err(if left.is_empty() {
-                            Stopped::Undone(failure)
-                        } else {
-                            Stopped::HalfUndone { failure, left }
-                        });
-                    }
-                },
+                (Err(failure), OnFailure::Continue) => self.tolerate(failure),
+                (Err(failure), OnFailure::Abort) => return Err(self.stop(failure)),
             }
         }
         Ok(host)
@@ -154,15 +157,19 @@ impl<'a> Run<'a> {
         }
     }
 
+    fn stop(&mut self, failure: Failure) -> Stopped {
+        let left = self.undo();
+        if left.is_empty() { Stopped::Undone(failure) } else { Stopped::HalfUndone { failure, left } }
+    }
+
     /// Takes back everything, the youngest first. Goes on past failures and gives them back; what is gone already needs no undoing.
     pub fn undo(&mut self) -> Vec<Failure> {
         let mut left = vec![];
         while let Some(inverse) = self.inverses.pop() {
             for operation in &inverse {
                 match self.effects.perform(operation) {
-                    Ok(()) => {}
-                    Err(failure) if failure.kind == FailureKind::Absent => {}
-                    Err(failure) => left.push(failure),
+                    Err(failure) if failure.kind != FailureKind::Absent => left.push(failure),
+                    _ => {}
                 }
             }
             self.journal.forget_last();

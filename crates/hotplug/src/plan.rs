@@ -44,6 +44,14 @@ impl Plan {
         Self { steps: vec![], notes: vec![why.into()] }
     }
 
+    /// A plan of one step that must succeed.
+    #[must_use]
+    pub fn single(operation: Operation) -> Self {
+        let mut plan = Self::default();
+        plan.must(operation);
+        plan
+    }
+
     /// Adds a step whose failure ends the plan.
     pub fn must(&mut self, operation: Operation) {
         self.steps.push(Step { operation, on_failure: OnFailure::Abort });

@@ -9,6 +9,7 @@ mod kernel;
 mod link;
 pub mod lock;
 pub mod log;
+pub mod manager;
 mod neighbour;
 mod observe;
 mod route;

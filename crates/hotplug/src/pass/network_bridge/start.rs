@@ -1,0 +1,113 @@
+//! `network-bridge start`.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use super::{Session, observe};
+use crate::apply::Run;
+use crate::host::Host;
+use crate::interface_name::InterfaceName;
+use crate::operation::Operation;
+use crate::plan::network_bridge::{self as recipe, Asked, DefaultRoute, Names, Verdict};
+use crate::plan::{Plan, Refusal};
+use crate::record::{AddressSource, Started};
+use crate::report::{Report, Trouble};
+use crate::request::network_bridge::{Check, Force};
+use crate::system::manager::{Manager, manager_of};
+use crate::system::{Answer, System};
+
+/// How long the gateway may take to answer before anything is touched. One that does not answer now will not be asked for afterwards.
+const BEFORE_LIMIT: Duration = Duration::from_secs(1);
+
+/// Makes the bridge.
+pub(super) fn start(session: &mut Session<'_>, asked: &Asked) -> Result<Report, Trouble> {
+    let routes = session.default_routes()?;
+    let netdev = recipe::choose_netdev(asked, &routes)?;
+    let names = Names::new(netdev, asked.bridge.clone())?;
+    let around = surroundings(session.system, asked, &names)?;
+    if let Verdict::Nothing(why) = recipe::judge_start(asked, &names, &around)? {
+        return Ok(Report::nothing(why));
+    }
+// PENDING     refuse_network_root(session.system, &names)?;
+    let source = address_source(session, &names, &around)?;
+    let host = observe(session.system, &[names.netdev.clone()])?;
+    if session.is_dry_run() {
+        let mut plan = recipe::start(&names, &host);
+        plan.notes.extend(session.notes());
+        return Ok(session.show(&plan, &host));
+    }
+    let check = router_to_check(session, &names, &routes)?;
+    carry_out(session, &names, host, source, check)
+}
+
+/// The devices that decide whether there is anything to do.
+fn surroundings(system: &mut System, asked: &Asked, names: &Names) -> Result<Host, Trouble> {
+    let mut links = system.links(&[names.netdev.clone(), names.port.clone(), names.bridge.clone()])?;
+    links.dedup_by(|one, other| one.name == other.name);
+    let masters: Vec<InterfaceName> = links.iter().filter_map(|link| link.master.clone()).collect();
+    links.extend(system.links(&masters)?);
+    if *asked == Asked::default() {
+        links.extend(system.bridges()?);
+    }
+    Ok(Host { links, ..Host::default() })
+}
+
+/// Who gives the device its addresses, and so whether they can be moved.
+fn address_source(session: &Session<'_>, names: &Names, around: &Host) -> Result<AddressSource, Refusal> {
+    let index = around.link(&names.netdev).and_then(|link| link.index).unwrap_or_default();
+    let forced = session.request.force == Force::Yes;
+    match manager_of(index, &names.netdev) {
+        Manager::NetworkManager if !forced => Err(managed(names, "NetworkManager", "create the bridge there (nmcli connection add type bridge, and a bridge-slave for the device)")),
+        Manager::Networkd if !forced => Err(managed(names, "systemd-networkd", "create the bridge there (a .netdev file of Kind=bridge, and Bridge= in the device's .network file)")),
+        Manager::Ifupdown { dhcp: true } if names.bridge == names.netdev => Ok(AddressSource::IfUpDown),
+        Manager::Ifupdown { dhcp: true } if !forced => Err(Refusal::plain(format!(
+            "{0} gets its address by DHCP through /etc/network/interfaces, which knows no {1}: leave bridge= out, or configure `iface {1} inet dhcp` with `bridge_ports {0}` there, or say force=yes",
+            names.netdev, names.bridge
+        ))),
+        _ => Ok(AddressSource::Moved),
+    }
+}
+
+fn managed(names: &Names, manager: &str, remedy: &str) -> Refusal {
+    Refusal::plain(format!(
+        "{} is managed by {manager}, which would take its addresses back at once: {remedy}, or say force=yes",
+        names.netdev
+    ))
+}
+
+/// The router that must answer afterwards: one that answers now.
+fn router_to_check(session: &mut Session<'_>, names: &Names, routes: &[DefaultRoute]) -> Result<Option<IpAddr>, Trouble> {
+    let wanted = match session.request.check {
+        Check::Off => None,
+        Check::Address(address) => return Ok(Some(address)),
+        Check::Gateway => recipe::gateway_over(&names.netdev, routes),
+    };
+    let Some(address) = wanted else { return Ok(None) };
+    match session.system.neighbour_answers(&names.netdev, address, BEFORE_LIMIT)? {
+        Answer::Yes => Ok(Some(address)),
+        Answer::No => {
+            log::warn!("the gateway {address} does not answer on {}: going on, without asking it again afterwards", names.netdev);
+            Ok(None)
+        }
+    }
+}
+
+fn carry_out(session: &mut Session<'_>, names: &Names, host: Host, source: AddressSource, check: Option<IpAddr>) -> Result<Report, Trouble> {
+    let (notes, record, journal) = (session.notes(), session.record(), session.journal()?);
+    let devices = [names.bridge.clone(), names.port.clone(), names.netdev.clone()];
+    let mut run = Run::new(session.system, journal);
+    let mut before = host;
+    if source == AddressSource::IfUpDown {
+        run.carry_out(&Plan::single(Operation::IfDown(names.netdev.clone())), before)?;
+        before = run.look(|system| observe(system, &devices))?;
+    }
+    run.carry_out(&recipe::start(names, &before), before.clone())?;
+    if source == AddressSource::IfUpDown {
+        run.carry_out(&Plan::single(Operation::IfUp(names.bridge.clone())), Host::default())?;
+    }
+    let found = run.look(|system| observe(system, &devices))?;
+    run.carry_out(&recipe::after_start(names, &before, &found, check), found)?;
+    let outcome = run.finish();
+    session.write_record(&record.with(Started { names: names.clone(), addresses: source }));
+    Ok(Report::of(outcome, notes, format!("{} is a bridge now, and {} its port", names.bridge, names.port)))
+}

@@ -1,0 +1,79 @@
+//! `network-bridge stop`.
+
+use super::{Session, observe};
+use crate::apply::Run;
+use crate::host::Host;
+use crate::interface_name::InterfaceName;
+use crate::operation::Operation;
+use crate::plan::Plan;
+use crate::plan::network_bridge::{self as recipe, Asked, Names, PARKING_NAMES};
+use crate::record::AddressSource;
+use crate::report::{Report, Trouble};
+use crate::system::System;
+
+/// Takes the bridge apart.
+pub(super) fn stop(session: &mut Session<'_>, asked: &Asked) -> Result<Report, Trouble> {
+    let routes = session.default_routes()?;
+    let record = session.record();
+    let around = bridges_and_ports(session.system)?;
+    let Some(names) = recipe::find_started(asked, &record.names(), &routes, &around) else {
+        return Ok(Report::nothing("there is no bridge that network-bridge has made: nothing to take apart"));
+    };
+    let host = with_bridges(observe(session.system, std::slice::from_ref(&names.bridge))?, &around);
+    let host = with_settings(session.system, host, &names.port)?;
+    let plan = recipe::stop(&names, &host)?;
+    if session.is_dry_run() {
+        return Ok(session.show(&plan, &host));
+    }
+    let source = record.entry(&names).map(|entry| entry.addresses).unwrap_or_default();
+    let report = carry_out(session, &names, host, source)?;
+    session.write_record(&record.without(&names));
+    Ok(report)
+}
+
+/// Every bridge with its ports, and whatever bears a name that a bridge may stand aside with.
+fn bridges_and_ports(system: &mut System) -> Result<Host, Trouble> {
+    let mut links = system.bridges()?;
+    let bridges: Vec<InterfaceName> = links.iter().map(|link| link.name.clone()).collect();
+    for bridge in &bridges {
+        links.extend(system.ports_of(bridge)?);
+    }
+    let parking: Vec<InterfaceName> = PARKING_NAMES.iter().filter_map(|name| name.parse().ok()).collect();
+    let mut others = system.links(&parking)?;
+    others.retain(|link| !bridges.contains(&link.name));
+    links.extend(others);
+    Ok(Host { links, ..Host::default() })
+}
+
+/// `host` with the bridges and ports of `around` as well.
+fn with_bridges(mut host: Host, around: &Host) -> Host {
+    let others: Vec<_> = around.links.iter().filter(|link| host.link(&link.name).is_none()).cloned().collect();
+    host.links.extend(others);
+    host
+}
+
+/// `host` with the kernel settings of `device` as well.
+fn with_settings(system: &mut System, mut host: Host, device: &InterfaceName) -> Result<Host, Trouble> {
+    let port = observe(system, std::slice::from_ref(device))?;
+    host.sysctls.extend(port.sysctls);
+    Ok(host)
+}
+
+fn carry_out(session: &mut Session<'_>, names: &Names, host: Host, source: AddressSource) -> Result<Report, Trouble> {
+    let journal = session.journal()?;
+    let devices = [names.bridge.clone(), names.port.clone(), names.netdev.clone()];
+    let mut run = Run::new(session.system, journal);
+    let mut before = host.clone();
+    if source == AddressSource::IfUpDown {
+        run.carry_out(&Plan::single(Operation::IfDown(names.bridge.clone())), before)?;
+        before = with_bridges(run.look(|system| observe(system, &devices))?, &host);
+    }
+    let plan = recipe::stop(names, &before)?;
+    run.carry_out(&plan, before.clone())?;
+    if source == AddressSource::IfUpDown {
+        run.carry_out(&Plan::single(Operation::IfUp(names.netdev.clone())), Host::default())?;
+    }
+    let found = run.look(|system| observe(system, &devices))?;
+    run.carry_out(&recipe::after_stop(names, &before, &found), found)?;
+    Ok(Report::of(run.finish(), plan.notes, format!("{} is as before, and the bridge {} gone", names.netdev, names.bridge)))
+}
