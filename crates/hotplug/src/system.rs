@@ -3,14 +3,18 @@
 mod address;
 mod attributes;
 mod backend;
+mod child;
 mod connection;
+mod files;
 pub mod hooks;
+pub mod ifupdown;
 mod kernel;
 mod link;
 pub mod lock;
 pub mod log;
 pub mod manager;
 mod neighbour;
+pub mod network_root;
 mod observe;
 mod route;
 mod rule;
@@ -155,6 +159,8 @@ impl System {
 fn run_program(operation: &Operation) -> Result<(), String> {
     match operation {
         Operation::RunHooks(call) => hooks::run(call),
+        Operation::IfDown(device) => ifupdown::down(device),
+        Operation::IfUp(device) => ifupdown::up(device),
         _ => Err(format!("`{operation}` is not joined in yet")),
     }
 }

@@ -4,21 +4,15 @@
 //! the same surroundings (`hooks/prelude.bash`). No value reaches it through the environment or as code.
 
 use std::fs::{self, Metadata};
-use std::io::{self, ErrorKind, PipeReader, Read};
-use std::os::fd::{AsFd, OwnedFd};
+use std::io::{self, ErrorKind};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
-use std::thread::sleep;
-use std::time::{Duration, Instant};
+use std::process::{Command, ExitStatus, Stdio};
+use std::time::Duration;
 
-use nix::fcntl::{FcntlArg, OFlag, fcntl};
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::signal::{Signal, killpg};
-use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
-use nix::unistd::Pid;
-
+use super::child::{follow, stop};
 use super::state::trusted;
 use crate::invocation::is_variable_name;
 use crate::operation::HookCall;
@@ -29,8 +23,6 @@ const FOLDER: &str = "vif-post.d";
 const LIBRARY: &str = "hotplugpath.sh";
 /// How long all hooks of one call may take: half of what libxl gives the whole program (`LIBXL_HOTPLUG_TIMEOUT`, 40 s).
 const LIMIT: Duration = Duration::from_secs(20);
-/// How long a hook may take to end once it is asked to.
-const GRACE: Duration = Duration::from_secs(1);
 /// Most that is kept of what the hooks report, in bytes.
 const REPORT_MAX: usize = 64 * 1024;
 const PRELUDE: &str = include_str!("hooks/prelude.bash");
@@ -123,8 +115,8 @@ fn run_within(call: &HookCall, limit: Duration) -> Result<(), String> {
     })?;
     // The command has a copy of the pipe's writing end, which would keep it open.
     drop(command);
-    let mut report = Report::new(reader, first);
-    match report.follow(&mut child, limit) {
+    let mut report = Report::new(first);
+    match follow(&mut child, reader, limit, |bytes| report.take_in(bytes)) {
         Ok(Some(status)) if status.success() => Ok(()),
         Ok(Some(status)) => Err(report.failure(status)),
         Ok(None) => {
@@ -233,7 +225,6 @@ fn may_inherit(name: &str) -> bool {
 
 /// What the prelude has said so far.
 struct Report {
-    pipe: PipeReader,
     bytes: Vec<u8>,
     /// The hook that is running.
     hook: String,
@@ -241,62 +232,9 @@ struct Report {
     reason: Option<String>,
 }
 
-/// Whether anybody can still write to a pipe.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Pipe {
-    Open,
-    Closed,
-}
-
 impl Report {
-    fn new(pipe: PipeReader, first: &str) -> Self {
-        Self { pipe, bytes: vec![], hook: first.to_owned(), reason: None }
-    }
-
-    /// Waits until `child` has ended. `None` when it has not within `limit`.
-    ///
-    /// The end of the pipe is not waited for: a daemon that a hook starts keeps it open.
-    fn follow(&mut self, child: &mut Child, limit: Duration) -> io::Result<Option<ExitStatus>> {
-        let flags = OFlag::from_bits_retain(fcntl(self.pipe.as_fd(), FcntlArg::F_GETFL)?);
-        fcntl(self.pipe.as_fd(), FcntlArg::F_SETFL(flags | OFlag::O_NONBLOCK))?;
-        let start = Instant::now();
-        loop {
-            let ended = child.try_wait()?;
-            let pipe = self.listen()?;
-            if ended.is_some() {
-                return Ok(ended);
-            }
-            let left = limit.saturating_sub(start.elapsed());
-            if left.is_zero() {
-                return Ok(None);
-            }
-            match pipe {
-                Pipe::Open => self.await_news(left.min(Duration::from_millis(20)))?,
-                Pipe::Closed => sleep(Duration::from_millis(1)),
-            }
-        }
-    }
-
-    fn await_news(&self, limit: Duration) -> io::Result<()> {
-        let timeout = PollTimeout::try_from(limit).unwrap_or(PollTimeout::ZERO);
-        match poll(&mut [PollFd::new(self.pipe.as_fd(), PollFlags::POLLIN)], timeout) {
-            Ok(_) | Err(nix::errno::Errno::EINTR) => Ok(()),
-            Err(errno) => Err(errno.into()),
-        }
-    }
-
-    /// Takes in what there is.
-    fn listen(&mut self) -> io::Result<Pipe> {
-        let mut buffer = [0; 4096];
-        loop {
-            match self.pipe.read(&mut buffer) {
-                Ok(0) => return Ok(Pipe::Closed),
-                Ok(length) => self.take_in(&buffer[..length]),
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(Pipe::Open),
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-            }
-        }
+    fn new(first: &str) -> Self {
+        Self { bytes: vec![], hook: first.to_owned(), reason: None }
     }
 
     fn take_in(&mut self, bytes: &[u8]) {
@@ -325,24 +263,14 @@ impl Report {
     }
 }
 
-/// Ends `child` and everything that it has started: first by asking, then for certain.
-fn stop(child: &mut Child) {
-    let Ok(pid) = i32::try_from(child.id()) else { return };
-    let pid = Pid::from_raw(pid);
-    let _ = killpg(pid, Signal::SIGTERM);
-    let start = Instant::now();
-    // Not reaped yet, so that the number stays the group's.
-    let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
-    while start.elapsed() < GRACE && matches!(waitid(Id::Pid(pid), flags), Ok(WaitStatus::StillAlive)) {
-        sleep(Duration::from_millis(5));
-    }
-    let _ = killpg(pid, Signal::SIGKILL);
-    let _ = child.wait();
-}
-
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::{chown, symlink};
+    use std::thread::sleep;
+    use std::time::Instant;
+
+    use nix::sys::signal::{Signal, kill};
+    use nix::unistd::Pid;
 
     use super::*;
 
@@ -609,7 +537,7 @@ mod tests {
         scripts.hook("a.hook", r#"sleep 1000 >/dev/null 2>&1 & echo $! >"$out""#);
         run_within(&scripts.call(&[], &[]), Duration::from_secs(10)).unwrap();
         let daemon = Pid::from_raw(scripts.out().trim().parse().unwrap());
-        nix::sys::signal::kill(daemon, Signal::SIGKILL).unwrap();
+        kill(daemon, Signal::SIGKILL).unwrap();
     }
 
     /// A store of files: `xenstore-read` and `xenstore-write` as far as hooks use them.

@@ -1,0 +1,51 @@
+//! Small text files that other programs or the kernel keep, below a root that tests may choose.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+/// Most that is read of one file, in bytes. Those of interest have some hundred.
+const FILE_MAX: u64 = 1024 * 1024;
+
+/// A machine's files.
+#[derive(Clone, Debug)]
+pub struct Files {
+    root: PathBuf,
+}
+
+impl Default for Files {
+    fn default() -> Self {
+        Self::below("/")
+    }
+}
+
+impl Files {
+    /// The files below `root`, which stands for `/`.
+    pub fn below(root: impl Into<PathBuf>) -> Self {
+        Self { root: root.into() }
+    }
+
+    /// Where the file of this absolute path is.
+    pub(super) fn path(&self, path: &str) -> PathBuf {
+        self.root.join(path.trim_start_matches('/'))
+    }
+
+    /// The text of a file; none where it is not there or cannot be read. What is not UTF-8 is replaced.
+    pub(super) fn read(&self, path: &str) -> Option<String> {
+        read_text(&self.path(path))
+    }
+
+    /// The names in a folder, sorted; none where it is not there.
+    pub(super) fn names(&self, folder: &str) -> Vec<String> {
+        let entries = std::fs::read_dir(self.path(folder)).into_iter().flatten().flatten();
+        let mut names: Vec<_> = entries.filter_map(|entry| entry.file_name().into_string().ok()).collect();
+        names.sort_unstable();
+        names
+    }
+}
+
+fn read_text(path: &Path) -> Option<String> {
+    let mut bytes = vec![];
+    File::open(path).ok()?.take(FILE_MAX).read_to_end(&mut bytes).ok()?;
+    Some(String::from_utf8_lossy(&bytes).into_owned())
+}
