@@ -1,0 +1,173 @@
+# What scenarios are written with. A scenario is a file in scenarios/; it runs with `set -eEuo pipefail`, so that a preparing command
+# that fails ends it as a failure. Each check reports one line on descriptor 3: `PASS scenario: what`, or `FAIL scenario: what` and
+# the evidence.
+#
+#   check WHAT COMMAND…      passes when COMMAND succeeds; what it printed is the evidence. The scenario goes on.
+#   require WHAT COMMAND…    the same, but the rest of the scenario makes no sense without it.
+#   eventually SECONDS COMMAND…   waits until COMMAND succeeds, at most so long.
+
+scripts=/etc/xen/scripts
+# shellcheck disable=SC2034  # used by run
+stopped_by_require=77
+
+# --- reporting ---------------------------------------------------------------------------------------------------------------------
+
+note() { echo "$*" >&3; }
+quote() { sed 's/^/    | /' >&3; }
+
+record() { # PASS|FAIL WHAT
+  echo "$1 $scenario: $2" | tee -a /run/test/results >&3
+}
+pass() { record PASS "$1"; }
+fail() { # WHAT; evidence on stdin
+  record FAIL "$1"
+  tail -n 60 | cut -c1-400 | quote
+}
+
+passes() { # WHAT COMMAND…
+  local what=$1
+  shift
+  if "$@" >/run/test/evidence 2>&1; then
+    pass "$what"
+  else
+    fail "$what" </run/test/evidence
+    return 1
+  fi
+}
+check() { passes "$@" || :; }
+require() { passes "$@" || exit "$stopped_by_require"; }
+
+eventually() { # SECONDS COMMAND…
+  local limit=$((SECONDS + $1))
+  shift
+  until "$@" >/run/test/last-try 2>&1; do
+    [ "$SECONDS" -lt "$limit" ] || { cat /run/test/last-try; return 1; }
+    sleep 0.2
+  done
+  cat /run/test/last-try
+}
+
+not() { ! "$@"; }
+equal() { # EXPECTED FOUND
+  [ "$1" = "$2" ] || { printf 'expected: %s\nfound:    %s\n' "$1" "$2"; return 1; }
+}
+contains() { # TEXT PART
+  case $1 in *"$2"*) ;; *) printf 'expected to find: %s\nin: %s\n' "$2" "$1"; return 1 ;; esac
+}
+
+# --- the host as it is -------------------------------------------------------------------------------------------------------------
+
+# Everything `ip` knows of the network, one line a thing, sorted, without what changes by itself: indices, timers, the seconds left of
+# a lifetime, and the offload limits that a bridge takes from its latest port. Few processes: each costs some 50 ms under emulation (and jq a second, so this is no JSON).
+network_state() {
+  local common='address show\nroute show table all\nneighbour show nud permanent\nneighbour show proxy\nrule show\n'
+  { printf "link show\n$common" | ip -4 -d -o -batch -; printf "$common" | ip -6 -d -o -batch - | sed 's/^/IPv6 /'; } |
+    sed -E 's/^(IPv6 )?[0-9]+: /\1/; s/@if[0-9]+/@peer/; s/ link-netns(id)? [^ ]+//; s/ ([a-z_]*_timer|[gt]so_max_[a-z]+|g[rs]o_[a-z0-9_]*max_size) +[0-9.]+//g
+      s/(valid_lft|preferred_lft|expires) [1-9][0-9]*sec/\1 limited/g; s/[ \t]+/ /g; s/ $//' | sort
+}
+
+# All that a hotplug program could leave behind: devices, addresses, routes, rules, filters, locks, records, store entries.
+host_state() {
+  local path
+  network_state
+  nft list ruleset
+  # libxl's own records are none of ours.
+  find /run /var/lib/xen /var/lock/ -type f ! -path '/run/test/*' ! -path '/run/xen/*' ! -name '*.pid' | sort
+  for path in /local/domain/0/backend /libxl; do xenstore-ls -f "$path" 2>/dev/null || :; done # absent without a guest
+  xenstore-list /local/domain
+}
+
+remember() { host_state >"/run/test/host-$1"; } # NAME
+host_is_as_in() { # FILE
+  host_state >/run/test/host-now
+  diff -U0 "$1" /run/test/host-now
+}
+unchanged_since() { eventually 15 host_is_as_in "/run/test/host-$1"; } # NAME
+
+link_exists() { test -e "/sys/class/net/$1"; }
+link_value() { cat "/sys/class/net/$1/$2"; } # DEVICE FILE, such as mtu, address, bridge/stp_state
+link_is_up() { contains "$(ip link show dev "$1")" ",UP"; }
+is_bridge() { test -d "/sys/class/net/$1/bridge"; }
+is_port() { equal "$2" "$(basename "$(readlink "/sys/class/net/$1/master")")"; } # DEVICE BRIDGE
+guest_ports_of() { ip -o link show master "$1" | grep -vcF -- -uplink || :; } # BRIDGE
+
+# A bridge as hosts have it: it has a port of its own before guests come. Without one its address and carrier would follow the guests, and
+# comparing before and after would say nothing. No link-local address either, which would settle a second later.
+new_bridge() { # NAME ADDRESS/LENGTH [BRIDGE-OPTIONS…]
+  ip link add "$1-uplink" type dummy
+  ip link add "$1" address 02:00:00:00:00:01 type bridge forward_delay 0 "${@:3}"
+  ip link set "$1-uplink" addrgenmode none master "$1" up
+  ip link set "$1" addrgenmode none up
+  ip address add "$2" dev "$1"
+}
+delete_bridge() { # NAME
+  ip link delete "$1"
+  ip link delete "$1-uplink"
+}
+answers() { eventually 10 ping -c 1 -W 1 "$1"; } # ADDRESS
+
+# --- the store ---------------------------------------------------------------------------------------------------------------------
+
+store_is() { equal "$2" "$(xenstore-read "$1" 2>&1)"; } # PATH VALUE
+
+# --- guests ------------------------------------------------------------------------------------------------------------------------
+
+# linux_guest NAME VIF [WORDS]: a guest that pings; WORDS are for its guest/init.
+linux_guest() {
+  cat >"/run/test/$1.cfg" <<CONFIG
+name = "$1"
+type = "pv"
+memory = 80
+kernel = "/guest/linux"
+ramdisk = "/guest/linux.cpio"
+extra = "console=hvc0 quiet mitigations=off ${3:-}"
+vif = ['$2']
+CONFIG
+}
+# tiny_guest NAME VIF: a guest that only exists.
+tiny_guest() {
+  cat >"/run/test/$1.cfg" <<CONFIG
+name = "$1"
+type = "pv"
+memory = 4
+kernel = "/guest/tiny"
+vif = ['$2']
+CONFIG
+}
+
+# logged NAME COMMAND…: runs it and keeps its output as evidence in xl-NAME.log.
+logged() {
+  local log=/run/test/xl-$1.log status=0
+  shift
+  "$@" >"$log" 2>&1 || status=$?
+  cat "$log"
+  return $status
+}
+create() { logged "$1" xl create "/run/test/$1.cfg"; } # NAME
+domain_exists() { xl domid "$1"; }
+vif_of() { echo "vif$(xl domid "$1").${2:-0}"; }                  # NAME [DEVID]
+backend_of() { echo "backend/vif/$(xl domid "$1")/${2:-0}"; }     # NAME [DEVID]
+guest_said() { # NAME TEXT [SECONDS]
+  eventually "${3:-60}" grep -F "guest: $2" "/var/log/xen/console/guest-$1.log" || { tail -n 60 "/var/log/xen/console/guest-$1.log"; return 1; }
+}
+
+# --- calling a program as a toolstack does -----------------------------------------------------------------------------------------
+
+# as_libxl PROGRAM COMMAND TYPE DOMAIN DEVICE [NAME=VALUE…]: the argv, environment, working directory and stdin that libxl gives.
+as_libxl() {
+  local program=$1 command=$2 type=$3 domain=$4 device=$5 emulated=()
+  shift 5
+  [ "$type" = vif ] || emulated=("INTERFACE=vif$domain.$device-emu")
+  (
+    cd /
+    exec env -i "PATH=$PATH" "script=$scripts/$program" XENBUS_TYPE=vif "XENBUS_PATH=backend/vif/$domain/$device" \
+      XENBUS_BASE_PATH=backend netdev= "vif=vif$domain.$device" "${emulated[@]}" "$@" \
+      "$scripts/$program" "$command" "type_if=$type" </dev/null
+  )
+}
+
+# wrapper NAME: makes $scripts/NAME, an executable for `script=NAME`, from the text on stdin.
+wrapper() {
+  { echo '#!/bin/bash'; cat; } >"$scripts/$1"
+  chmod +x "$scripts/$1"
+}
