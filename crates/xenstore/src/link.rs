@@ -12,7 +12,6 @@ use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, UnixAddr, co
 use nix::sys::time::{TimeVal, TimeValLike};
 
 use crate::endpoint::Endpoint;
-use crate::wire::HEADER;
 
 /// A span of time that started when the client connected.
 #[derive(Debug, Clone, Copy)]
@@ -61,14 +60,11 @@ impl Link {
 
     /// Sends as much as can be sent at once, and says how many bytes; 0 where the socket's buffer is full.
     ///
-    /// The device takes exactly one message a write: xenbus_file_write (Linux, drivers/xen/xenbus/xenbus_dev_frontend.c)
+    /// The device wants exactly one message a write: xenbus_file_write (Linux, drivers/xen/xenbus/xenbus_dev_frontend.c)
     /// forgets what follows the first.
     pub(crate) fn send(&mut self, messages: &[u8]) -> io::Result<usize> {
         match self {
-            Link::Device(device) => {
-                let first = first_message(messages);
-                device.write_all(first).map(|()| first.len())
-            }
+            Link::Device(device) => device.write_all(messages).map(|()| messages.len()),
             Link::Socket(fd) => loop {
                 match send(fd.as_raw_fd(), messages, MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL) {
                     Err(Errno::EINTR) => {}
@@ -131,13 +127,6 @@ fn milliseconds(left: Duration) -> PollTimeout {
     let rounded = left.as_nanos().div_ceil(1_000_000);
     let bounded = i32::try_from(rounded).unwrap_or(i32::MAX);
     PollTimeout::try_from(bounded).unwrap_or(PollTimeout::MAX)
-}
-
-/// The first message of a row of whole ones that this library made.
-fn first_message(messages: &[u8]) -> &[u8] {
-    let length = messages.get(HEADER - 4..HEADER).and_then(|field| field.try_into().ok()).map_or(0, u32::from_ne_bytes);
-    let end = usize::try_from(length).map_or(messages.len(), |length| HEADER + length);
-    messages.get(..end).unwrap_or(messages)
 }
 
 /// xenstored listens with a backlog of one, so with many clients at once `connect` itself waits. On unix sockets it

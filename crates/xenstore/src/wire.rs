@@ -169,6 +169,13 @@ pub fn append(out: &mut Vec<u8>, kind: Kind, request: u32, transaction: u32, pay
     Ok(())
 }
 
+/// The first message of a row of whole ones made by [`append`], and the rest of the row.
+pub(crate) fn split_first_message(row: &[u8]) -> (&[u8], &[u8]) {
+    let header = row.first_chunk::<HEADER>().and_then(|header| Header::parse(header).ok());
+    let end = header.map_or(row.len(), |header| HEADER + header.length);
+    row.split_at_checked(end).unwrap_or((row, &[]))
+}
+
 /// Cuts a stream of bytes into messages. It holds at most one read's worth of bytes and one unfinished message.
 #[derive(Debug, Default)]
 pub struct Inbox {

@@ -72,16 +72,17 @@ fn every_byte_survives(bench: &Bench<'_>) -> Outcome {
 
 fn the_largest_value_that_fits_survives(bench: &Bench<'_>) -> Outcome {
     let (mut client, path) = (bench.client(), bench.at("large")?);
-    let value = vec![b'x'; PAYLOAD_MAX - path.as_str().len() - 1];
+    let value = vec![b'x'; client.payload_max() - path.as_str().len() - 1];
     client.write(&path, &value)?;
     same("value", client.read(&path)?, Some(value))
 }
 
 fn a_value_too_large_is_refused_before_it_is_sent(bench: &Bench<'_>) -> Outcome {
     let (mut client, path) = (bench.client(), bench.at("large")?);
-    let outcome = client.write(&path, &vec![b'x'; PAYLOAD_MAX - path.as_str().len()]);
+    let most = client.payload_max();
+    let outcome = client.write(&path, &vec![b'x'; most - path.as_str().len()]);
     match outcome {
-        Err(Error::TooLarge { length, .. }) => same("length", length, PAYLOAD_MAX + 1)?,
+        Err(Error::TooLarge { length, .. }) => same("length", length, most + 1)?,
         other => return Err(Failure(format!("{other:?} instead of TooLarge"))),
     }
     same("value", client.read(&path)?, None)

@@ -1,7 +1,6 @@
 //! Many requests sent before the first answer is read.
 
 use xenstore::StorePath;
-use xenstore::wire::PAYLOAD_MAX;
 
 use super::{Bench, Failure, Outcome, Watcher, cases, same, some};
 
@@ -44,7 +43,8 @@ fn long_answers_do_not_jam_the_pipeline(bench: &Bench<'_>) -> Outcome {
 
 fn long_requests_do_not_jam_the_pipeline(bench: &Bench<'_>) -> Outcome {
     let (mut client, paths) = (bench.client(), many(bench, 300)?);
-    let longest = |path: &StorePath| vec![b'v'; PAYLOAD_MAX - path.as_str().len() - 1];
+    let most = client.payload_max();
+    let longest = |path: &StorePath| vec![b'v'; most - path.as_str().len() - 1];
     let values: Vec<_> = paths.iter().map(|path| (path.clone(), longest(path))).collect();
     client.write_many(&values)?;
     let seen = client.read_many(&paths)?;
