@@ -249,7 +249,7 @@ impl Operation {
             Self::AddAddress(address) => match host.addresses.iter().find(|seen| seen.same_entry(address)) {
                 None => self.undone_by(host, Self::DeleteAddress(address.clone())),
                 Some(seen) if seen == address => vec![],
-                Some(seen) => vec![Self::AddAddress(seen.clone())],
+                Some(seen) => self.undone_by(host, Self::AddAddress(seen.clone())),
             },
             Self::DeleteAddress(_) | Self::DeleteRoute(_) | Self::DeleteNeighbour(_) | Self::ReplaceRoute(_) => {
                 repair(&host.after(self), host)

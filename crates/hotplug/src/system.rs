@@ -91,24 +91,24 @@ impl Cause {
         Self { words: cause.to_string(), kind: FailureKind::Other }
     }
 
+    fn absent(cause: impl fmt::Display) -> Self {
+        Self { words: cause.to_string(), kind: FailureKind::Absent }
+    }
+
     /// Of something that was to be made or changed: only the device itself can be absent.
     fn of_change(error: KernelError) -> Self {
-        Self { kind: absent_if(error.is(Errno::ENODEV)), words: error.to_string() }
+        if error.is(Errno::ENODEV) { Self::absent(error) } else { Self::other(error) }
     }
 
     /// Of something that was to be removed.
     fn of_removal(error: KernelError) -> Self {
         let gone = [Errno::ENODEV, Errno::ENXIO, Errno::ENOENT, Errno::ESRCH, Errno::EADDRNOTAVAIL];
-        Self { kind: absent_if(gone.iter().any(|errno| error.is(*errno))), words: error.to_string() }
+        if gone.iter().any(|errno| error.is(*errno)) { Self::absent(error) } else { Self::other(error) }
     }
 
     fn of_setting(error: io::Error) -> Self {
-        Self { kind: absent_if(error.kind() == io::ErrorKind::NotFound), words: error.to_string() }
+        if error.kind() == io::ErrorKind::NotFound { Self::absent(error) } else { Self::other(error) }
     }
-}
-
-fn absent_if(gone: bool) -> FailureKind {
-    if gone { FailureKind::Absent } else { FailureKind::Other }
 }
 
 impl Effects for System {
@@ -146,21 +146,15 @@ impl System {
             Operation::CheckNeighbour { device, address, limit } => {
                 neighbour::await_answer(kernel, device, *address, *limit).map_err(Cause::of_change)
             }
-            Operation::RunHooks(_) | Operation::IfDown(_) | Operation::IfUp(_) => {
-                // Other programs may rename, remove or make devices.
-                kernel.forget_all();
-                run_program(operation).map_err(Cause::other)
-            }
+            Operation::RunHooks(call) => after_others(kernel, hooks::run(call)),
+            Operation::IfDown(device) => after_others(kernel, ifupdown::down(device)),
+            Operation::IfUp(device) => after_others(kernel, ifupdown::up(device)),
         }
     }
 }
 
-/// Operations that other programs do.
-fn run_program(operation: &Operation) -> Result<(), String> {
-    match operation {
-        Operation::RunHooks(call) => hooks::run(call),
-        Operation::IfDown(device) => ifupdown::down(device),
-        Operation::IfUp(device) => ifupdown::up(device),
-        _ => Err(format!("`{operation}` is not joined in yet")),
-    }
+/// Another program may have renamed, removed or made devices.
+fn after_others(kernel: &mut Kernel, result: Result<(), String>) -> Result<(), Cause> {
+    kernel.forget_all();
+    result.map_err(Cause::other)
 }

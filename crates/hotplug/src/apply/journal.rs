@@ -44,6 +44,12 @@ impl fmt::Display for JournalError {
 
 impl std::error::Error for JournalError {}
 
+/// What takes one step back, in the order in which it is to be performed.
+pub type Inverse = Vec<Operation>;
+
+/// A journal that was found: the inverses in it, the oldest first, and the journal itself, to go on with.
+pub type Found = (Vec<Inverse>, Journal);
+
 /// More than any run writes; a larger file is not ours.
 const LARGEST: u64 = 16 << 20;
 
@@ -103,7 +109,7 @@ impl Journal {
     /// # Errors
     /// When the file is not a plain one of ours, or is not a journal. Half a last line is what a kill leaves, and is passed over: its step was
     /// not begun.
-    pub fn left_behind(path: &Path) -> Result<Option<(Vec<Vec<Operation>>, Self)>, JournalError> {
+    pub fn left_behind(path: &Path) -> Result<Option<Found>, JournalError> {
         let failed = |cause: String| JournalError { path: path.to_owned(), act: "read", cause };
         let opened = OpenOptions::new().read(true).write(true).custom_flags(nix::libc::O_NOFOLLOW | nix::libc::O_CLOEXEC).open(path);
         let mut file = match opened {

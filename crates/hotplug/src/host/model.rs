@@ -9,7 +9,7 @@ use ipnetwork::IpNetwork;
 
 use super::{
     Address, AddressFlags, AdminState, Family, Host, KERNEL_PROTOCOL, LINK_SCOPE, Link, LinkKind, MAIN_TABLE, Neighbour, NextHop,
-    Path, Route, Switch, UNICAST,
+    Path, Route, Rule, Switch, UNICAST,
 };
 use crate::interface_name::InterfaceName;
 use crate::operation::{LinkChange, Membership, NewBridge, Operation};
@@ -42,7 +42,7 @@ impl Host {
             },
             Operation::AppendRoute(route) => self.routes.push(route.clone()),
             Operation::DeleteRoute(route) => remove_first(&mut self.routes, |seen| seen == route),
-            Operation::AddRule(rule) => self.rules.push(rule.clone()),
+            Operation::AddRule(rule) => self.add_rule(rule),
             Operation::DeleteRule(rule) => remove_first(&mut self.rules, |seen| seen == rule),
             Operation::AddNeighbour(neighbour) => {
                 self.forget_neighbour(neighbour);
@@ -64,6 +64,15 @@ impl Host {
             | Operation::AwaitCarrier { .. }
             | Operation::CheckNeighbour { .. } => {}
         }
+    }
+
+    /// The kernel takes no rule twice (`NLM_F_EXCL`), and keeps them by priority.
+    fn add_rule(&mut self, rule: &Rule) {
+        if self.rules.contains(rule) {
+            return;
+        }
+        let place = self.rules.iter().position(|seen| seen.family == rule.family && seen.priority > rule.priority);
+        self.rules.insert(place.unwrap_or(self.rules.len()), rule.clone());
     }
 
     fn link_mut(&mut self, name: &InterfaceName) -> Option<&mut Link> {
@@ -103,7 +112,7 @@ impl Host {
         self.addresses.retain(|address| address.device != *name);
         self.neighbours.retain(|neighbour| neighbour.device != *name);
         self.sysctls.retain(|sysctl, _| sysctl.device() != Some(name));
-        self.drop_routes_over(name, |_| true);
+        self.drop_routes_over(name, Loss::Gone, |_| true);
     }
 
     /// Policy rules keep the name they were given; the kernel ties them to whatever bears it (net/core/fib_rules.c).
@@ -172,7 +181,7 @@ impl Host {
 
     /// All routes over it go, and IPv6 gives up its addresses too (contract: kernel facts that bite).
     fn went_down(&mut self, device: &InterfaceName) {
-        self.drop_routes_over(device, |_| true);
+        self.drop_routes_over(device, Loss::Down, |_| true);
         self.addresses.retain(|address| address.device != *device || address.family() == Family::V4);
         self.neighbours.retain(|neighbour| neighbour.device != *device);
     }
@@ -185,22 +194,25 @@ impl Host {
         }
     }
 
-    fn drop_routes_over(&mut self, device: &InterfaceName, affected: impl Fn(&Route) -> bool) {
+    /// A multipath route shows its dead ways until the last one is dead (`fib_sync_down_dev()`, `fib6_ifdown()`). When a device is gone for
+    /// good, IPv4 gives up the whole route, and IPv6 the one way.
+    fn drop_routes_over(&mut self, device: &InterfaceName, loss: Loss, affected: impl Fn(&Route) -> bool) {
+        let down = |name: &InterfaceName| self.links.iter().any(|link| link.name == *name && link.state == AdminState::Down);
+        let alive = |hop: &NextHop| hop.device.as_ref().is_some_and(|name| name != device && !down(name));
         self.routes.retain_mut(|route| {
             if !affected(route) || !route.uses(device) {
                 return true;
             }
+            let ipv6 = route.family() == Family::V6;
             let Path::Multi(hops) = &mut route.path else { return false };
-            hops.retain(|hop| hop.device.as_ref() != Some(device));
-            // IPv4 keeps a multipath route with its dead ways until the last one dies; what is left of an IPv6 one stands alone.
-            match hops.as_slice() {
-                [] => false,
-                [only] if only.gateway.is_some_and(|gateway| gateway.is_ipv6()) => {
-                    route.path = Path::Single(only.clone());
-                    true
-                }
-                _ => true,
+            if loss == Loss::Down {
+                return hops.iter().any(alive);
             }
+            hops.retain(|hop| hop.device.as_ref() != Some(device));
+            if let [only] = hops.as_slice() {
+                route.path = Path::Single(only.clone());
+            }
+            ipv6 && !route.path.next_hops().is_empty()
         });
     }
 
@@ -209,10 +221,8 @@ impl Host {
     }
 
     fn add_address(&mut self, address: &Address) {
-        if let Some(seen) = self.addresses.iter_mut().find(|seen| seen.same_entry(address)) {
-            // A label cannot be changed in place (inet_rtm_newaddr()).
-            *seen = Address { label: seen.label.clone(), ..address.clone() };
-            return;
+        if let Some(place) = self.addresses.iter().position(|seen| seen.same_entry(address)) {
+            return self.change_address(place, address);
         }
         let place = match address.family() {
             Family::V4 => self.place_for_ipv4(address),
@@ -220,6 +230,26 @@ impl Host {
         };
         self.addresses.insert(place, address.clone());
         self.add_prefix_routes(address);
+    }
+
+    /// Of an IPv4 address only the metric, the origin and the lifetimes change in place (`inet_rtm_newaddr()`). An IPv6 one keeps its
+    /// metric where no other is given (`inet6_addr_modify()`).
+    fn change_address(&mut self, place: usize, address: &Address) {
+        let old = self.addresses[place].clone();
+        let new = match address.family() {
+            Family::V4 => Address { metric: address.metric, origin: address.origin, lifetimes: address.lifetimes, ..old.clone() },
+            Family::V6 => Address { metric: address.metric.or(old.metric), ..address.clone() },
+        };
+        self.addresses[place] = new.clone();
+        if new.flags.has(AddressFlags::NO_PREFIX_ROUTE) {
+            if new.family() == Family::V6 {
+                self.forget_ipv6_prefix(&old);
+            }
+        } else if self.is_up(&new.device) {
+            let before = self.prefix_routes(&old);
+            self.routes.retain(|route| !before.iter().any(|old| same_but_for_time(old, route)));
+            self.add_prefix_routes(&new);
+        }
     }
 
     /// `__inet_insert_ifa()`: behind the last primary address of the same or a wider scope; a secondary one goes last.
@@ -252,7 +282,8 @@ impl Host {
     fn place_for_ipv6(&self, address: &Address) -> usize {
         let own = |seen: &Address| seen.device == address.device && seen.family() == Family::V6;
         let narrowness = |seen: &Address| u8::from(seen.is_ipv6_link_local());
-        let end = self.addresses.iter().rposition(|seen| seen.device == address.device).map_or(self.addresses.len(), |last| last + 1);
+        let end =
+            self.addresses.iter().rposition(|seen| seen.device == address.device).map_or(self.addresses.len(), |last| last + 1);
         self.addresses.iter().position(|seen| own(seen) && narrowness(address) <= narrowness(seen)).unwrap_or(end)
     }
 
@@ -261,8 +292,10 @@ impl Host {
             return;
         }
         for route in self.prefix_routes(address) {
-            if !self.routes.contains(&route) {
-                self.routes.push(route);
+            match self.routes.iter_mut().find(|seen| same_but_for_time(seen, &route)) {
+                // A route that stays for ever is not made to end; one that ends takes the newest time (`fib6_add_rt2node()`).
+                Some(seen) => seen.expires = seen.expires.and(route.expires),
+                None => self.routes.push(route),
             }
         }
     }
@@ -280,27 +313,26 @@ impl Host {
             }
             Family::V6 => {
                 let own = prefix_route(address, address.network.ip());
-                let peer = address.peer.and_then(|peer| prefix_route(address, peer));
-                own.into_iter().chain(peer).collect()
+                own.into_iter().chain(peer_route(address)).collect()
             }
         }
     }
 
     fn delete_address(&mut self, address: &Address) {
         let Some(place) = self.addresses.iter().position(|seen| seen.same_entry(address)) else { return };
-        let secondary = self.is_secondary_behind(address, place);
-        self.addresses.remove(place);
-        match address.family() {
-            Family::V4 => {
-                if !secondary {
-                    // Without `promote_secondaries`, the others of the network go with their primary address.
-                    self.addresses.retain(|seen| {
-                        seen.device != address.device || seen.family() == Family::V6 || !same_subnet(seen, address)
-                    });
-                }
-                self.forget_ipv4_address(address);
+        let primary = !self.is_secondary_behind(address, place);
+        let mut gone = vec![self.addresses.remove(place)];
+        if address.family() == Family::V4 && primary {
+            // Without `promote_secondaries`, the others of the network go with their primary address.
+            let follows =
+                |seen: &mut Address| seen.device == address.device && seen.family() == Family::V4 && same_subnet(seen, address);
+            gone.extend(self.addresses.extract_if(.., follows));
+        }
+        for address in &gone {
+            match address.family() {
+                Family::V4 => self.forget_ipv4_address(address),
+                Family::V6 => self.forget_ipv6_address(address),
             }
-            Family::V6 => self.forget_ipv6_address(address),
         }
     }
 
@@ -308,7 +340,7 @@ impl Host {
         let device = &address.device;
         if !self.addresses.iter().any(|seen| seen.device == *device && seen.family() == Family::V4) {
             // fib_disable_ip(): a device without an IPv4 address has no IPv4 routes and no ARP entries.
-            self.drop_routes_over(device, |route| route.family() == Family::V4);
+            self.drop_routes_over(device, Loss::Down, |route| route.family() == Family::V4);
             self.neighbours.retain(|seen| seen.device != *device || seen.address.is_ipv6());
         }
         let towards = address.peer.unwrap_or(address.network.ip());
@@ -323,15 +355,11 @@ impl Host {
     }
 
     fn forget_ipv6_address(&mut self, address: &Address) {
-        let ends = [Some(address.network.ip()), address.peer];
-        for end in ends.into_iter().flatten() {
-            let Some(own) = prefix_route(address, end) else { continue };
-            let shared = self
-                .addresses_of(&address.device)
-                .any(|seen| seen.family() == Family::V6 && prefix_route(seen, seen.network.ip()).is_some_and(|r| r.destination == own.destination));
-            if !shared {
-                self.routes.retain(|route| *route != own);
-            }
+        if !address.flags.has(AddressFlags::NO_PREFIX_ROUTE) {
+            self.forget_ipv6_prefix(address);
+        }
+        if let Some(towards_peer) = peer_route(address) {
+            self.routes.retain(|route| *route != towards_peer);
         }
         let local = address.network.ip();
         if !self.addresses.iter().any(|seen| seen.network.ip() == local) {
@@ -341,6 +369,33 @@ impl Host {
                 }
             }
         }
+    }
+
+    /// `check_cleanup_prefix_route()`: the route of an address with a lifetime ends by itself. Another address of the network keeps the
+    /// route, for as long as that address lives.
+    fn forget_ipv6_prefix(&mut self, address: &Address) {
+        let Some(own) = prefix_route(address, address.network.ip()) else { return };
+        if address.lifetimes.valid.is_some() {
+            return;
+        }
+        let shares = |seen: &&Address| {
+            !seen.same_entry(address)
+                && seen.family() == Family::V6
+                && prefix_route(seen, seen.network.ip()).is_some_and(|route| route.destination == own.destination)
+        };
+        let others: Vec<&Address> = self.addresses_of(&address.device).filter(shares).collect();
+        let lasting = |seen: &&Address| seen.lifetimes.valid.is_none() || seen.flags.has(AddressFlags::NO_PREFIX_ROUTE);
+        if others.iter().any(lasting) {
+            return;
+        }
+        let longest = others.iter().filter_map(|seen| seen.lifetimes.valid).max();
+        self.routes.retain_mut(|route| {
+            if !same_but_for_time(route, &own) {
+                return true;
+            }
+            route.expires = longest;
+            longest.is_some()
+        });
     }
 
     fn forget_neighbour(&mut self, neighbour: &Neighbour) {
@@ -368,6 +423,26 @@ fn same_subnet(one: &Address, other: &Address) -> bool {
         (Ok(one), Ok(other)) => one.prefix() == other.prefix() && one.network() == other.network(),
         _ => false,
     }
+}
+
+/// What became of a device that routes led over.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Loss {
+    /// It is down, or has lost its last address.
+    Down,
+    /// It is gone.
+    Gone,
+}
+
+fn same_but_for_time(one: &Route, other: &Route) -> bool {
+    Route { expires: None, ..one.clone() } == Route { expires: None, ..other.clone() }
+}
+
+/// The route to the other end of a point-to-point IPv6 address: for ever, and to that end alone (`__ipv6_ifa_notify()`).
+fn peer_route(address: &Address) -> Option<Route> {
+    let peer = address.peer?;
+    let network = IpNetwork::new(peer, 128).ok()?;
+    Some(Route { expires: None, ..prefix_route(&Address { network, ..address.clone() }, peer)? })
 }
 
 /// The route to the network around `towards` that comes with `address`.

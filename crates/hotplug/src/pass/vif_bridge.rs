@@ -84,9 +84,14 @@ fn describe(invocation: &Invocation, call: &VifCall, keys: &BackendKeys) -> Resu
 
 /// The links that the plan looks at, and the addresses of the vif.
 fn observe(system: &mut System, vif: &Vif, bridge: &recipe::BridgeChoice) -> Result<Host, Trouble> {
-    let mut names: Vec<_> = vif.names().cloned().collect();
-    names.extend(bridge.candidates());
+    let names: Vec<_> = vif.names().cloned().collect();
     let mut host = Host { links: system.links(&names)?, ..Host::default() };
+    for name in bridge.candidates() {
+        host.links.extend(system.link(&name)?);
+        if host.link(&name).is_some() {
+            break;
+        }
+    }
     if *bridge == recipe::BridgeChoice::First {
         let others: Vec<_> = system.bridges()?.into_iter().filter(|link| host.link(&link.name).is_none()).collect();
         host.links.extend(others);

@@ -117,13 +117,10 @@ pub fn judge_start(asked: &Asked, names: &Names, host: &Host) -> Result<Verdict,
             None => nothing(format!("{port} exists already, though it is the port of no bridge: rename it to {netdev} for another try")),
         };
     }
-    if asked.nothing_by_name() {
-        if let Some(own) = host.links.iter().find(|link| link.is_bridge()) {
-            return nothing(format!(
-                "this host has a bridge of its own, {}; to bridge another device, name it: netdev=… bridge=…",
-                own.name
-            ));
-        }
+    let own = host.links.iter().find(|link| link.is_bridge());
+    if let (Some(own), true) = (own, asked.nothing_by_name()) {
+        let name = &own.name;
+        return nothing(format!("this host has a bridge of its own, {name}; to bridge another device, name it: netdev=… bridge=…"));
     }
     let Some(link) = host.link(netdev) else {
         return Err(Refusal::plain(format!("there is no network device {netdev}: name the one to be bridged with netdev=")));

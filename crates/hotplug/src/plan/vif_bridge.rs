@@ -76,7 +76,7 @@ pub fn online(vif: &Vif, bridge: &BridgeChoice, hooks: Option<HookCall>, host: &
     };
     prepare(&mut draft, vif, &name);
     let port = LinkChange { mtu: Some(mtu), membership: Some(Membership::Port(bridge.name.clone())), ..LinkChange::default() };
-    set_what_is_missing(&mut draft, &name, port);
+    set_what_is_missing(&mut draft, &name, &port);
     if let Some(frontend) = vif.frontend_mtu() {
         // The frontend's folder is the guest's own: it may have filled its quota, and a driver domain may not write there at all.
         draft.may(Operation::WriteStore(vec![StoreEntry { path: frontend, value: mtu.to_string() }]));
@@ -106,7 +106,7 @@ fn settle_name(draft: &mut Draft, vif: &Vif, device: &Link) -> Result<InterfaceN
 
 /// Down, with the address that all backends share, and without network addresses of its own.
 fn prepare(draft: &mut Draft, vif: &Vif, name: &InterfaceName) {
-    set_what_is_missing(draft, name, LinkChange::down());
+    set_what_is_missing(draft, name, &LinkChange::down());
     let addresses: Vec<_> = draft.host.addresses_of(name).rev().cloned().collect();
     for address in addresses {
         draft.may(Operation::DeleteAddress(address));
@@ -120,7 +120,7 @@ fn prepare(draft: &mut Draft, vif: &Vif, name: &InterfaceName) {
     }
 }
 
-fn set_what_is_missing(draft: &mut Draft, device: &InterfaceName, change: LinkChange) {
+fn set_what_is_missing(draft: &mut Draft, device: &InterfaceName, change: &LinkChange) {
     let missing = draft.host.link(device).map(|link| change.missing_from(link)).unwrap_or_default();
     if !missing.is_empty() {
         draft.must(Operation::SetLink { device: device.clone(), change: missing });

@@ -6,7 +6,7 @@ use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::link::{BridgeStpState, InfoKind, LinkAttribute, LinkExtentMask, LinkHeader, LinkInfo, LinkMessage};
 use nix::errno::Errno;
-use rtnetlink::{LinkBridge, LinkUnspec};
+use rtnetlink::{LinkBridge, LinkMessageBuilder, LinkUnspec};
 
 use super::attributes::Attributes;
 use super::connection::{KernelError, Message};
@@ -164,7 +164,7 @@ pub(super) fn list(kernel: &mut Kernel, which: Which) -> Result<Vec<Seen>, Kerne
 
 /// Makes a bridge, down, without spanning tree and without a delay before forwarding.
 pub(super) fn create_bridge(kernel: &mut Kernel, bridge: &NewBridge) -> Result<(), KernelError> {
-    let mut builder = LinkBridge::new(bridge.name.as_str())
+    let mut builder = LinkMessageBuilder::<LinkBridge>::new(bridge.name.as_str())
         .mtu(bridge.mtu)
         .txqueuelen(bridge.transmit_queue)
         .stp_state(BridgeStpState::Disabled)

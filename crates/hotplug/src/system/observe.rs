@@ -91,6 +91,14 @@ impl System {
         route::list_default(&mut self.kernel).map_err(SystemError::in_act("listing the default routes"))
     }
 
+    /// The device by which packets to `address` leave; nothing when no route leads there.
+    ///
+    /// # Errors
+    /// When the kernel does not tell.
+    pub fn device_towards(&mut self, address: IpAddr) -> Result<Option<InterfaceName>, SystemError> {
+        route::device_towards(&mut self.kernel, address).map_err(SystemError::in_act(format!("looking for the way to {address}")))
+    }
+
     /// A kernel setting; nothing where the kernel has none such.
     ///
     /// # Errors

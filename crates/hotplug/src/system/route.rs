@@ -77,6 +77,24 @@ pub(super) fn list_default(kernel: &mut Kernel) -> Result<Vec<Route>, KernelErro
     Ok(routes.into_iter().filter(Route::is_default).collect())
 }
 
+/// The device by which packets to `address` leave; none when no route leads there (`ip route get`).
+pub(super) fn device_towards(kernel: &mut Kernel, address: IpAddr) -> Result<Option<InterfaceName>, KernelError> {
+    let mut message = RouteMessage::default();
+    (message.header.address_family, message.header.destination_prefix_length) = match address {
+        IpAddr::V4(_) => (AddressFamily::Inet, 32),
+        IpAddr::V6(_) => (AddressFamily::Inet6, 128),
+    };
+    message.attributes.push(RouteAttribute::Destination(address.into()));
+    let answer = match kernel.connection()?.get(RouteNetlinkMessage::GetRoute(message)) {
+        Err(error) if error.is(Errno::ENETUNREACH) || error.is(Errno::EHOSTUNREACH) => return Ok(None),
+        answer => answer?,
+    };
+    match Attributes::behind(&answer.body, HEADER)?.u32(RTA_OIF)? {
+        Some(number) => kernel.name_of(number).map(Some),
+        None => Ok(None),
+    }
+}
+
 fn dump(kernel: &mut Kernel, filter: &RouteAttribute) -> Result<Vec<Route>, KernelError> {
     let mut list = vec![];
     for (family, number) in [(Family::V4, AddressFamily::Inet), (Family::V6, AddressFamily::Inet6)] {

@@ -1,4 +1,6 @@
 //! XenStore: a connection that is opened when first needed.
+//!
+//! Each act has its own budget of time: hooks and waits between two acts may take longer than all of it.
 
 use xenstore::{Client, DEFAULT_LIMIT, Result, StorePath};
 
@@ -24,6 +26,7 @@ impl Store {
             .map(|entry| Ok((StorePath::parse(&entry.path)?, entry.value.clone().into_bytes())))
             .collect::<Result<Vec<_>>>()?;
         let client = self.client()?;
+        client.renew(DEFAULT_LIMIT);
         match values.as_slice() {
             [] => Ok(()),
             [(path, value)] => client.write(path, value),
@@ -34,6 +37,8 @@ impl Store {
     /// Removes a key.
     pub fn remove(&mut self, path: &str) -> Result<xenstore::Removal> {
         let path = StorePath::parse(path)?;
-        self.client()?.remove(&path)
+        let client = self.client()?;
+        client.renew(DEFAULT_LIMIT);
+        client.remove(&path)
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::{Session, observe};
 use crate::apply::Run;
-use crate::host::Host;
+use crate::host::{Family, Host};
 use crate::interface_name::InterfaceName;
 use crate::operation::Operation;
 use crate::plan::network_bridge::{self as recipe, Asked, DefaultRoute, Names, Verdict};
@@ -13,7 +13,7 @@ use crate::plan::{Plan, Refusal};
 use crate::record::{AddressSource, Started};
 use crate::report::{Report, Trouble};
 use crate::request::network_bridge::{Check, Force};
-use crate::system::manager::{Manager, manager_of};
+use crate::system::manager::{DhcpClient, Manager, dhcp_client_bound, manager_of};
 use crate::system::{Answer, System};
 
 /// How long the gateway may take to answer before anything is touched. One that does not answer now will not be asked for afterwards.
@@ -28,9 +28,10 @@ pub(super) fn start(session: &mut Session<'_>, asked: &Asked) -> Result<Report, 
     if let Verdict::Nothing(why) = recipe::judge_start(asked, &names, &around)? {
         return Ok(Report::nothing(why));
     }
-// PENDING     refuse_network_root(session.system, &names)?;
+    refuse_network_root(session.system, &names)?;
     let source = address_source(session, &names, &around)?;
-    let host = observe(session.system, &[names.netdev.clone()])?;
+    let host = observe(session.system, std::slice::from_ref(&names.netdev))?;
+    refuse_stray_client(session, &names, &host)?;
     if session.is_dry_run() {
         let mut plan = recipe::start(&names, &host);
         plan.notes.extend(session.notes());
@@ -52,6 +53,22 @@ fn surroundings(system: &mut System, asked: &Asked, names: &Names) -> Result<Hos
     Ok(Host { links, ..Host::default() })
 }
 
+fn refuse_network_root(system: &mut System, names: &Names) -> Result<(), Trouble> {
+    let Some(root) = crate::system::network_root::of_this_machine() else { return Ok(()) };
+    let leads_there = match root.server {
+        Some(server) => system.device_towards(server)?.is_none_or(|device| device == names.netdev),
+        None => true,
+    };
+    if !leads_there {
+        return Ok(());
+    }
+    Err(Refusal::plain(format!(
+        "the root file system comes over the network, and {} leads there: bridging it would stop the machine; name another device with netdev=, or set the bridge up in the initramfs",
+        names.netdev
+    ))
+    .into())
+}
+
 /// Who gives the device its addresses, and so whether they can be moved.
 fn address_source(session: &Session<'_>, names: &Names, around: &Host) -> Result<AddressSource, Refusal> {
     let index = around.link(&names.netdev).and_then(|link| link.index).unwrap_or_default();
@@ -66,6 +83,21 @@ fn address_source(session: &Session<'_>, names: &Names, around: &Host) -> Result
         ))),
         _ => Ok(AddressSource::Moved),
     }
+}
+
+/// A DHCP client that was started by hand goes on working by the device's name, which the bridge bears from now on; under another name
+/// it would renew the lease of a device that is no more, and the host would lose its address in the end.
+fn refuse_stray_client(session: &Session<'_>, names: &Names, host: &Host) -> Result<(), Refusal> {
+    let leased = host.addresses_of(&names.netdev).any(|address| address.family() == Family::V4 && address.lifetimes.valid.is_some());
+    let index = host.link(&names.netdev).and_then(|link| link.index).unwrap_or_default();
+    let forced = session.request.force == Force::Yes;
+    if names.bridge == names.netdev || !leased || forced || dhcp_client_bound(index) == DhcpClient::NotSeen {
+        return Ok(());
+    }
+    Err(Refusal::plain(format!(
+        "a DHCP client keeps the address of {0}, and would not follow it to {1}: leave bridge= out, or stop the client and start one on {1} afterwards with force=yes",
+        names.netdev, names.bridge
+    )))
 }
 
 fn managed(names: &Names, manager: &str, remedy: &str) -> Refusal {

@@ -26,7 +26,7 @@ pub(super) fn stop(session: &mut Session<'_>, asked: &Asked) -> Result<Report, T
         return Ok(session.show(&plan, &host));
     }
     let source = record.entry(&names).map(|entry| entry.addresses).unwrap_or_default();
-    let report = carry_out(session, &names, host, source)?;
+    let report = carry_out(session, &names, &host, source)?;
     session.write_record(&record.without(&names));
     Ok(report)
 }
@@ -59,14 +59,14 @@ fn with_settings(system: &mut System, mut host: Host, device: &InterfaceName) ->
     Ok(host)
 }
 
-fn carry_out(session: &mut Session<'_>, names: &Names, host: Host, source: AddressSource) -> Result<Report, Trouble> {
+fn carry_out(session: &mut Session<'_>, names: &Names, host: &Host, source: AddressSource) -> Result<Report, Trouble> {
     let journal = session.journal()?;
     let devices = [names.bridge.clone(), names.port.clone(), names.netdev.clone()];
     let mut run = Run::new(session.system, journal);
     let mut before = host.clone();
     if source == AddressSource::IfUpDown {
         run.carry_out(&Plan::single(Operation::IfDown(names.bridge.clone())), before)?;
-        before = with_bridges(run.look(|system| observe(system, &devices))?, &host);
+        before = with_bridges(run.look(|system| observe(system, &devices))?, host);
     }
     let plan = recipe::stop(names, &before)?;
     run.carry_out(&plan, before.clone())?;
