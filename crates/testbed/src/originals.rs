@@ -6,7 +6,7 @@
 use std::path::PathBuf;
 use std::process::Command;
 
-use crate::machine::{Error, Programs, ROOT_PATH, Result, workspace};
+use crate::machine::{Error, Machine, Programs, Result, workspace};
 
 /// The original scripts and the tools they call (xenstore-read, brctl, …).
 #[derive(Clone, Debug)]
@@ -33,11 +33,12 @@ impl Originals {
         Programs::in_folder(self.0.join("etc/xen/scripts"))
     }
 
-    /// Lets a command find the tools, as it would on a host where the packages are installed.
-    pub fn prepare(&self, command: &mut Command) {
-        let folder = self.0.display();
-        command
-            .env("PATH", format!("{ROOT_PATH}:{folder}/usr/bin:{folder}/sbin"))
-            .env("LD_LIBRARY_PATH", format!("{folder}/usr/lib/{}-linux-gnu", std::env::consts::ARCH));
+    /// Puts the tools into a machine's `/usr`, as on a host where the packages are installed.
+    ///
+    /// # Errors
+    /// When the kernel cannot lay one folder over another (overlayfs).
+    pub fn install_tools(&self, machine: &Machine) -> Result<()> {
+        let layers = format!("lowerdir={}:/usr", self.0.join("usr").display());
+        machine.run("mount", ["-t", "overlay", "-o", &layers, "overlay", "/usr"]).map(drop)
     }
 }

@@ -65,7 +65,7 @@ impl State {
         let mut part = |name: &str, value: Value| parts.insert(name.to_owned(), value);
         let json = |program: &str, words: &str| read_json(machine, program, words);
 
-        part("links", by_name(json("ip", "-d -j link show")?, "ifname"));
+        part("links", links(json("ip", "-d -j link show")?));
         part("addresses", addresses(json("ip", "-d -j address show")?));
         for (family, flag) in [("ipv4", "-4"), ("ipv6", "-6")] {
             let routes = json("ip", &format!("-d -j {flag} route show table all"))?;
@@ -249,10 +249,32 @@ fn sorted(list: Value) -> Value {
     Value::Array(list)
 }
 
-// Entries the bridge learnt from traffic have no state.
+// Entries the bridge learnt from traffic have no state. The multicast addresses a card listens to follow from the protocols that use
+// it: once it was up it keeps a few, and they are no forwarding.
 fn forwarding(list: Value) -> Value {
-    let set_by_hand = items(list).into_iter().filter(|entry| !entry["state"].as_str().unwrap_or_default().is_empty());
+    let set_by_hand = items(list).into_iter().filter(|entry| {
+        let permanent = !entry["state"].as_str().unwrap_or_default().is_empty();
+        permanent && !(contains(&entry["flags"], "self") && is_multicast(entry["mac"].as_str().unwrap_or_default()))
+    });
     sorted(set_by_hand.collect())
+}
+
+// The lowest bit of the first octet (IEEE 802, clause 8.2).
+fn is_multicast(mac: &str) -> bool {
+    mac.get(..2).and_then(|octet| u8::from_str_radix(octet, 16).ok()).is_some_and(|octet| octet & 1 == 1)
+}
+
+// A device that is down queues nothing, and `qdisc` only tells whether it was ever up (dev_activate in net/sched/sch_generic.c).
+fn links(list: Value) -> Value {
+    let Value::Object(mut links) = by_name(list, "ifname") else {
+        return Value::Null;
+    };
+    for link in links.values_mut().filter_map(Value::as_object_mut) {
+        if !link.get("flags").is_some_and(|flags| contains(flags, "UP")) {
+            link.remove("qdisc");
+        }
+    }
+    Value::Object(links)
 }
 
 fn filters(mut ruleset: Value) -> Value {

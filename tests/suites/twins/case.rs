@@ -25,7 +25,7 @@ pub struct Case {
 /// One line of a case.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Step {
-    /// `bridge NAME`: makes an empty bridge that is up, with a fixed MAC address.
+    /// `bridge NAME`: makes a bridge with a fixed MAC address and one port, `NAME-port`, all up.
     Bridge(String),
     /// `host COMMAND`: runs a shell command in dom0.
     Host(String),

@@ -1,6 +1,6 @@
 //! One of two hosts on which the same case is played.
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use testbed::guest::{Dom0, Guest, Hotplug, Outcome, Vif};
 use testbed::machine::{Error, Machine, Programs, Result, stable_mac};
 use testbed::originals::Originals;
@@ -23,22 +23,34 @@ pub enum Make {
     Ours,
 }
 
-/// Plays a case from its beginning on a fresh host, and returns what could be seen after each run of the program.
+/// What could be seen of one run of the program.
+pub struct Seen {
+    /// Which run it was: its number and words.
+    pub run: String,
+    /// The kernel's state before the run.
+    pub kernel_before: State,
+    /// The kernel's state after the run.
+    pub kernel: State,
+    /// The exit status, the store, and what hooks noted.
+    pub others: Value,
+}
+
+/// Plays a case from its beginning on a fresh host.
 ///
 /// # Errors
 /// When the host cannot be made, or a step other than `run` fails.
-pub fn play(case: &Case, make: Make) -> Result<Value> {
+pub fn play(case: &Case, make: Make) -> Result<Vec<Seen>> {
     let mut twin = Twin::new(case, make)?;
     for step in &case.steps {
         twin.perform(step)?;
     }
-    Ok(Value::Object(twin.seen))
+    Ok(twin.seen)
 }
 
 struct Twin {
-    seen: Map<String, Value>,
+    make: Make,
+    seen: Vec<Seen>,
     variables: Vec<(String, Option<String>)>,
-    originals: Option<Originals>,
     vif: Vif,
     dom0: Dom0,
     // Only kept alive.
@@ -53,20 +65,22 @@ impl Twin {
             // Nobody else is on these links: do not wait a second for each link-local address.
             machine.set_sysctl("net.ipv6.conf.default.accept_dad", "0")?;
         }
-        let originals = match make {
-            Make::Original => Some(Originals::fetched()?),
-            Make::Ours => None,
+        let originals = Originals::fetched()?;
+        let programs = match make {
+            Make::Original => originals.programs(),
+            Make::Ours => Programs::ours()?,
         };
-        let programs = match &originals {
-            Some(originals) => originals.programs(),
-            None => Programs::ours()?,
-        };
+        // Ours call no tool; but hooks do.
+        let has_hooks = case.steps.iter().any(|step| matches!(step, Step::Hook(..)));
+        if make == Make::Original || has_hooks {
+            originals.install_tools(dom0.machine())?;
+        }
         dom0.machine().install_scripts(&programs)?;
         dom0.machine().shell(&format!("mkdir -p {NOTES}"))?;
         let vif = guest.attach(&dom0, case.nic.clone())?;
         // The guest's side is up from the beginning, so that the carrier follows dom0's side alone.
         guest.machine().ip("link set eth0 up")?;
-        Ok(Self { seen: Map::new(), variables: Vec::new(), originals, vif, dom0, _guest: guest })
+        Ok(Self { make, seen: Vec::new(), variables: Vec::new(), vif, dom0, _guest: guest })
     }
 
     fn perform(&mut self, step: &Step) -> Result<()> {
@@ -98,28 +112,22 @@ impl Twin {
         };
         let mut command = self.vif.hotplug_command(hotplug);
         command.args(words);
-        if let Some(originals) = &self.originals {
-            originals.prepare(&mut command);
-        }
         for (name, value) in &self.variables {
             match value {
                 Some(value) => command.env(name, value),
                 None => command.env_remove(name),
             };
         }
+        let kernel_before = State::settled(self.dom0.machine())?;
         let outcome = Outcome::of(&mut command)?;
-        if self.originals.is_some() && (outcome.status == Some(0)) != (ending == Ending::Success) {
+        if self.make == Make::Original && (outcome.status == Some(0)) != (ending == Ending::Success) {
             let log = self.dom0.machine().read_file("/var/log/xen/xen-hotplug.log").unwrap_or_default();
             return Err(Error::new(format!("the original ended with {outcome}, which is not {ending:?}; its log: {log}")));
         }
-        let key = format!("run {}: {}", self.seen.len() + 1, words.join(" "));
-        let seen = json!({
-            "exit status": outcome.status,
-            "kernel": State::settled(self.dom0.machine())?.value(),
-            "store": self.store(),
-            "notes": self.notes()?,
-        });
-        self.seen.insert(key, seen);
+        let others = json!({ "exit status": outcome.status, "store": self.store(), "notes": self.notes()? });
+        let kernel = State::settled(self.dom0.machine())?;
+        let run = format!("run {}: {}", self.seen.len() + 1, words.join(" "));
+        self.seen.push(Seen { run, kernel_before, kernel, others });
         Ok(())
     }
 
@@ -139,10 +147,22 @@ impl Twin {
     }
 }
 
+// A bridge without any port has no carrier, and the first port of its life gives it a link-local address for good. A port that
+// is up from the beginning keeps the bridge out of what is compared, as a network card does on a real host.
 fn make_bridge(machine: &Machine, name: &str) -> Result<()> {
-    let mac = stable_mac("bridge", name);
-    machine.ip(&format!("link add name {name} address {mac} type bridge stp_state 0 forward_delay 0"))?;
-    machine.ip(&format!("link set {name} up")).map(drop)
+    let mac = |device: &str| stable_mac("bridge", device);
+    let (port, peer) = (format!("{name}-port"), format!("{name}-peer"));
+    for words in [
+        format!("link add name {name} address {} type bridge stp_state 0 forward_delay 0", mac(name)),
+        format!("link add name {port} address {} type veth peer name {peer} address {}", mac(&port), mac(&peer)),
+        format!("link set {port} master {name}"),
+        format!("link set {peer} up"),
+        format!("link set {port} up"),
+        format!("link set {name} up"),
+    ] {
+        machine.ip(&words)?;
+    }
+    Ok(())
 }
 
 fn add_line(machine: &Machine, name: &str, line: &str) -> Result<String> {
