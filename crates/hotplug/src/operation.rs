@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::host::{Address, AdminState, Family, Host, Link, Neighbour, Route, Rule, Switch};
+use crate::host::{Address, AdminState, Host, Link, Neighbour, Route, Rule, Switch};
 use crate::interface_name::InterfaceName;
 use crate::mac_address::MacAddress;
 use crate::plan::repair::repair;
@@ -285,18 +285,6 @@ impl Operation {
         let mut inverse = vec![back];
         inverse.extend(repair(&after, host));
         inverse
-    }
-
-    /// The device whose disappearance makes this act pointless rather than wrong, for going down.
-    #[must_use]
-    pub fn family(&self) -> Option<Family> {
-        match self {
-            Self::AddAddress(address) | Self::DeleteAddress(address) => Some(address.family()),
-            Self::ReplaceRoute(route) | Self::AppendRoute(route) | Self::DeleteRoute(route) => Some(route.family()),
-            Self::AddRule(rule) | Self::DeleteRule(rule) => Some(rule.family),
-            Self::AddNeighbour(neighbour) | Self::DeleteNeighbour(neighbour) => Some(Family::of(neighbour.address)),
-            _ => None,
-        }
     }
 }
 

@@ -58,9 +58,6 @@ impl BridgeChoice {
     }
 }
 
-/// The largest number of ports a Linux bridge takes (net/bridge/br_private.h, `BR_MAX_PORTS` less the reserved number 0).
-pub const BRIDGE_PORTS: usize = 1023;
-
 /// A vif comes: the steps that make it a port.
 ///
 /// # Errors

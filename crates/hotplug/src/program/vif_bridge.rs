@@ -1,6 +1,6 @@
 //! All that is to be said about `vif-bridge`.
 
-use super::common::{LOG_FILE, RUN_DIRECTORY};
+use super::common::LOG_FILE;
 use super::{Command, Entry, Example, Flag, Program, Source, Variable};
 
 const GIVEN: &[Source] = &[Source::Environment, Source::CommandLine];
@@ -147,7 +147,6 @@ pub static VIF_BRIDGE: Program = Program {
                    reported. The folder and the hooks must belong to root, and nobody else may have the right to write to them. They \
                    have 20 seconds in all. Variables they see: command, dev, vif, ip, bridge, type_if, XENBUS_PATH and all words NAME=VALUE.",
         },
-        RUN_DIRECTORY,
         LOG_FILE,
     ],
     environment: &[
