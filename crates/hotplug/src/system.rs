@@ -71,6 +71,12 @@ impl System {
         Self::default()
     }
 
+    /// The machine, with a connection to XenStore that is open already.
+    #[must_use]
+    pub fn with_store(client: xenstore::Client) -> Self {
+        Self { store: Store::from(client), ..Self::default() }
+    }
+
     /// The connection to XenStore, opened now if it was not.
     ///
     /// # Errors

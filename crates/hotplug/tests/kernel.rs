@@ -3,6 +3,7 @@
 //! Each case runs in a network namespace of its own, that of a thread.
 #![allow(clippy::unwrap_used, clippy::expect_used)] // Helpers of tests are tests; clippy only knows the functions marked so.
 
+use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -12,10 +13,12 @@ use hotplug::host::{
     Address, AddressFlags, AdminState, Family, Host, Lifetimes, Neighbour, NeighbourKind, Path, Route, Rule, Switch,
 };
 use hotplug::interface_name::InterfaceName;
-use hotplug::operation::{LinkChange, NewBridge, Operation};
+use hotplug::operation::{LinkChange, NewBridge, Operation, StoreEntry};
 use hotplug::sysctl::{Sysctl, SysctlKey};
 use hotplug::system::{Answer, Depth, System};
 use nix::sched::{CloneFlags, unshare};
+use testbed::xenstore_server::Server;
+use xenstore::{DEFAULT_LIMIT, StorePath};
 
 /// How long the kernel may take to settle: it does some of its work after the answer.
 const SETTLING: Duration = Duration::from_secs(2);
@@ -496,6 +499,38 @@ fn rules_and_neighbours_change_as_foretold() {
 fn settings_change_as_foretold() {
     let sysctl: Sysctl = "net/ipv6/conf/eth0/accept_ra".parse().unwrap();
     run(vec![case("a setting changes", move |_| Operation::WriteSysctl { sysctl: sysctl.clone(), value: "2".to_owned() })]);
+}
+
+#[test]
+fn store_changes_as_foretold() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(folder.path().join("socket")).unwrap();
+    let path = |key: &str| StorePath::parse(&format!("backend/vif/3/0/{key}")).unwrap();
+    server.seed(&path("hotplug-status"), b"").unwrap();
+    let mut system = System::with_store(server.client(DEFAULT_LIMIT).unwrap());
+    let keys = ["hotplug-status", "hotplug-error", "mtu"];
+    let look = |system: &mut System| -> BTreeMap<String, Option<String>> {
+        let paths: Vec<StorePath> = keys.iter().map(|key| path(key)).collect();
+        let values = system.store().unwrap().read_many(&paths).unwrap();
+        let texts = values.into_iter().map(|value| value.map(|bytes| String::from_utf8(bytes).unwrap()));
+        paths.iter().map(|path| path.as_str().to_owned()).zip(texts).collect()
+    };
+    let entry = |key: &str, value: &str| StoreEntry { path: path(key).as_str().to_owned(), value: value.to_owned() };
+    let operations = [
+        Operation::WriteStore(vec![entry("hotplug-status", "connected")]),
+        Operation::WriteStore(vec![entry("hotplug-error", "no such bridge"), entry("hotplug-status", "error")]),
+        Operation::RemoveStore(path("hotplug-status").as_str().to_owned()),
+        Operation::RemoveStore(path("mtu").as_str().to_owned()),
+    ];
+    for operation in operations {
+        let before = Host { store: look(&mut system), ..Host::default() };
+        system.perform(&operation).unwrap();
+        assert_eq!(look(&mut system), before.after(&operation).store, "after `{operation}`");
+        for step in operation.inverse(&before) {
+            system.perform(&step).unwrap();
+        }
+        assert_eq!(look(&mut system), before.store, "after undoing `{operation}`");
+    }
 }
 
 #[test]

@@ -10,6 +10,12 @@ use crate::operation::StoreEntry;
 #[derive(Default)]
 pub(super) struct Store(Option<Client>);
 
+impl From<Client> for Store {
+    fn from(client: Client) -> Self {
+        Self(Some(client))
+    }
+}
+
 impl Store {
     /// The client, connected now if it was not.
     pub fn client(&mut self) -> Result<&mut Client> {
