@@ -4,7 +4,7 @@
 
 use std::fmt::Write as _;
 
-use hotplug::program::{Flag, PROGRAMS, Program};
+use hotplug::program::{PROGRAMS, Program};
 
 /// Every program's files for bash, zsh and fish, in folders named after the shell.
 pub fn files() -> Vec<(String, String)> {
@@ -155,7 +155,7 @@ mod tests {
             for text in [zsh(program), fish(program)] {
                 program.commands.iter().for_each(|command| assert!(text.contains(command.name)));
                 program.variables.iter().for_each(|variable| assert!(text.contains(variable.name)));
-                program.options.iter().map(|option| Flag::long(*option)).for_each(|long| assert!(text.contains(long)));
+                program.options.iter().map(|option| option.long()).for_each(|long| assert!(text.contains(long)));
             }
         }
     }

@@ -11,7 +11,7 @@ pub static NETWORK_BRIDGE: Program = Program {
     purpose: "make guests hosts of the LAN: put a network device on a bridge",
     description: &[
         "network-bridge turns the way a Xen host reaches its network into a bridge, so that guests are hosts of the same network. The \
-         bridge takes over the network device's name, Ethernet address, IPv4 and IPv6 addresses, routes, policy rules and permanent \
+         bridge takes over the network device's name, unless it is given another one, and its Ethernet address, IPv4 and IPv6 addresses, routes, policy rules and permanent \
          neighbours. The device itself is renamed (eth0 becomes peth0) and becomes a port of the bridge. Guests' devices join it later \
          by way of vif-bridge(8).",
         "Everything that the device had moves, and nothing is lost: where a step fails, all steps before it are undone, the host is as \
@@ -28,10 +28,14 @@ pub static NETWORK_BRIDGE: Program = Program {
             description: &[
                 "Creates the bridge, without spanning tree and without forward delay, moves everything from the device to it and makes \
                  the device its port. Then waits until the link is there, and checks that the network still answers (see check).",
-                "Does nothing and succeeds where the device is a port of the bridge already, where bridge=null, and where neither \
+                "Does nothing and succeeds where the device is the port of a bridge already, where bridge=null, and where neither \
                  bridge nor netdev is given and the host has a bridge of its own.",
                 "Refuses, before anything is touched: a device that NetworkManager or systemd-networkd manages, because they would \
-                 undo the change (see force); and the device that leads to the server of a root file system on the network.",
+                 undo the change; a device whose address a DHCP client keeps, where the bridge is to have another name, because the \
+                 client would not follow it (see force for both); and the device that leads to the server of a root file system on the \
+                 network.",
+                "Where the device is ifupdown's and has its address by DHCP, ifdown ends the client before, and ifup starts it for the \
+                 bridge afterwards.",
             ],
         },
         Command {
@@ -76,7 +80,9 @@ pub static NETWORK_BRIDGE: Program = Program {
         Variable {
             name: "force",
             value: "yes|no",
-            meaning: &["With yes, a device is put on the bridge although NetworkManager or systemd-networkd manages it."],
+            meaning: &[
+                "With yes, start goes on although NetworkManager or systemd-networkd manages the device, or a DHCP client keeps its address.",
+            ],
             default: "no",
             sources: GIVEN,
         },
