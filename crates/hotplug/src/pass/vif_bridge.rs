@@ -1,5 +1,7 @@
 //! One pass of vif-bridge.
 
+use xenstore::StorePath;
+
 use crate::apply::journal::Journal;
 use crate::apply::{FailureKind, Run};
 use crate::dry_run;
@@ -23,11 +25,14 @@ pub fn pass(invocation: &Invocation) -> Result<Report, Trouble> {
         interface: invocation.variable("INTERFACE"),
         xenbus_path: invocation.variable("XENBUS_PATH"),
     };
-    let Some(call) = VifCall::parse(&words)? else { return Ok(Report::silent()) };
     let mut system = System::open();
-    let result = serve(invocation, &call, &mut system);
-    if let (Err(trouble), Coming::Comes, Mode::Act) = (&result, call.coming, invocation.mode()) {
-        tell_toolstack(&mut system, &call, trouble);
+    let result = match VifCall::parse(&words) {
+        Ok(Some(call)) => serve(invocation, &call, &mut system),
+        Ok(None) => Ok(Report::silent()),
+        Err(refusal) => Err(refusal.into()),
+    };
+    if let (Err(trouble), Some(backend), Mode::Act) = (&result, words.waiting_backend(), invocation.mode()) {
+        tell_toolstack(&mut system, &backend, trouble);
     }
     result
 }
@@ -129,10 +134,10 @@ fn notes(keys: &BackendKeys, call: &VifCall) -> Option<String> {
 
 /// One write: the sentence that the toolstack logs, and the word that it waits for. Nothing is written where the folder of the
 /// backend is gone, or it would come into being again and stay.
-fn tell_toolstack(system: &mut System, call: &VifCall, trouble: &Trouble) {
-    let entry = |key: &str, value: String| StoreEntry { path: format!("{}/{key}", call.backend.as_str()), value };
+fn tell_toolstack(system: &mut System, backend: &StorePath, trouble: &Trouble) {
+    let entry = |key: &str, value: String| StoreEntry { path: format!("{}/{key}", backend.as_str()), value };
     let entries = vec![entry("hotplug-error", trouble.for_guest()), entry("hotplug-status", "error".to_owned())];
-    match system.write_if_there(&call.backend, &entries) {
+    match system.write_if_there(backend, &entries) {
         Ok(()) => {}
         Err(failure) if failure.kind == FailureKind::Absent => {}
         Err(failure) => log::warn!("{}", crate::apply::Failure::new(&Operation::WriteStore(entries), failure.cause, failure.kind)),

@@ -66,6 +66,22 @@ pub struct VifWords<'a> {
     pub xenbus_path: Option<&'a str>,
 }
 
+impl<'a> VifWords<'a> {
+    /// The paravirtual interface's name. xapi's wrapper says INTERFACE where the others say vif; in a call of libxl's, INTERFACE is the
+    /// emulated twin.
+    fn named_vif(&self) -> Option<&'a str> {
+        let given = |word: Option<&'a str>| word.filter(|word| !word.is_empty());
+        given(self.vif).or_else(|| given(self.interface).filter(|name| !name.ends_with("-emu")))
+    }
+
+    /// The backend's folder, if the words name it well enough to be told of a failure, and the toolstack waits for an answer.
+    #[must_use]
+    pub fn waiting_backend(&self) -> Option<StorePath> {
+        let waits = matches!(self.command, "online" | "add");
+        self.xenbus_path.filter(|_| waits).and_then(|path| StorePath::parse(path).ok())
+    }
+}
+
 impl VifCall {
     /// Which vif is meant. `None` when the command is not for this sort of interface: then nothing is to be done.
     ///
@@ -92,7 +108,7 @@ impl VifCall {
     fn of_vif(words: &VifWords<'_>) -> Result<(InterfaceName, StorePath), Refusal> {
         let path = needed(words.xenbus_path, "XENBUS_PATH", "XENBUS_PATH=backend/vif/1/0")?;
         let backend = StorePath::parse(path).map_err(|error| Refusal::plain(format!("XENBUS_PATH is not a XenStore path: {error}")))?;
-        let device = device_name(needed(words.vif, "vif", "vif=vif1.0")?, "vif")?;
+        let device = device_name(needed(words.named_vif(), "vif", "vif=vif1.0")?, "vif")?;
         Ok((device, backend))
     }
 

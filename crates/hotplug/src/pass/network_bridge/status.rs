@@ -6,7 +6,7 @@ use super::{default_routes, observe};
 use crate::host::{AdminState, Host, Link};
 use crate::interface_name::InterfaceName;
 use crate::invocation::{Format, Invocation};
-use crate::plan::network_bridge::{Asked, Names, choose_netdev};
+use crate::plan::network_bridge::{Asked, choose_netdev};
 use crate::report::{Report, Trouble};
 use crate::system::System;
 
@@ -15,14 +15,15 @@ pub(super) fn status(invocation: &Invocation, asked: &Asked, system: &mut System
     let routes = default_routes(system)?;
     let netdev = choose_netdev(asked, &routes)?;
     let bridge = asked.bridge.clone().unwrap_or_else(|| netdev.clone());
-    let names = Names::new(netdev, Some(bridge))?;
-    let mut devices = vec![names.bridge.clone(), names.netdev.clone(), names.port.clone()];
+    let ports = system.ports_of(&bridge)?;
+    let uplinks = ports.iter().map(|port| port.name.clone()).filter(|name| !name.as_str().starts_with("vif"));
+    let mut devices = vec![bridge.clone()];
+    devices.extend(uplinks.chain([netdev]).filter(|name| *name != bridge));
     devices.dedup();
     let host = observe(system, &devices)?;
-    let ports = system.ports_of(&names.bridge)?;
     Ok(Report::printed(match invocation.format() {
-        Format::Text => as_text(&host, &names.bridge, &ports),
-        Format::Json => as_json(&host, &names.bridge, &ports),
+        Format::Text => as_text(&host, &bridge, &ports),
+        Format::Json => as_json(&host, &bridge, &ports),
     }))
 }
 
