@@ -161,8 +161,7 @@ impl AddressFlags {
     /// The kernel joins the multicast group of this address.
     pub const MULTICAST_AUTOJOIN: u32 = 0x400;
     /// Flags that a message may set; the kernel ignores the others (net/ipv6/addrconf.c, `inet6_rtm_newaddr()`).
-    pub const SETTABLE: u32 =
-        Self::NO_DAD | Self::HOME | Self::MANAGE_TEMPORARY | Self::NO_PREFIX_ROUTE | Self::MULTICAST_AUTOJOIN;
+    pub const SETTABLE: u32 = Self::NO_DAD | Self::HOME | Self::MANAGE_TEMPORARY | Self::NO_PREFIX_ROUTE | Self::MULTICAST_AUTOJOIN;
 
     /// Whether `flag` is set.
     #[must_use]
@@ -371,6 +370,12 @@ impl Route {
     #[must_use]
     pub fn uses(&self, device: &InterfaceName) -> bool {
         self.path.next_hops().iter().any(|hop| hop.device.as_ref() == Some(device))
+    }
+
+    /// Whether one of its ways is over another device than `device`.
+    #[must_use]
+    pub fn leaves_by_others_than(&self, device: &InterfaceName) -> bool {
+        self.path.next_hops().iter().any(|hop| hop.device.as_ref().is_some_and(|other| other != device))
     }
 
     /// The same route with every way by `from` leading over `to`.

@@ -236,9 +236,7 @@ impl Operation {
                 Some(_) => vec![],
             },
             Self::DeleteBridge(name) => recreate_bridge(host, name),
-            Self::RenameLink { from, to } => {
-                self.undone_by(host, Self::RenameLink { from: to.clone(), to: from.clone() })
-            }
+            Self::RenameLink { from, to } => self.undone_by(host, Self::RenameLink { from: to.clone(), to: from.clone() }),
             Self::SetLink { device, change } => match host.link(device) {
                 Some(link) => match change.reversed(link) {
                     back if back.is_empty() => vec![],
@@ -315,7 +313,9 @@ fn recreate_bridge(host: &Host, name: &InterfaceName) -> Vec<Operation> {
             inverse.push(Operation::SetLink { device: name.clone(), change });
         }
     }
-    inverse.extend(host.ports_of(name).map(|port| Operation::SetLink { device: port.name.clone(), change: LinkChange::port_of(name) }));
+    inverse.extend(
+        host.ports_of(name).map(|port| Operation::SetLink { device: port.name.clone(), change: LinkChange::port_of(name) }),
+    );
     let back = inverse.iter().fold(host.after(&Operation::DeleteBridge(name.clone())), |host, act| host.after(act));
     inverse.extend(repair(&back, host));
     inverse
@@ -331,9 +331,7 @@ fn inverse_of_neighbour(host: &Host, neighbour: &Neighbour) -> Vec<Operation> {
 
 fn restore_key(host: &Host, path: &str) -> Option<Operation> {
     match host.store.get(path) {
-        Some(Some(value)) => {
-            Some(Operation::WriteStore(vec![StoreEntry { path: path.to_owned(), value: value.clone() }]))
-        }
+        Some(Some(value)) => Some(Operation::WriteStore(vec![StoreEntry { path: path.to_owned(), value: value.clone() }])),
         Some(None) => Some(Operation::RemoveStore(path.to_owned())),
         None => None,
     }

@@ -8,14 +8,18 @@ use std::process::ExitCode;
 use crate::invocation::{Invocation, UsageError};
 use crate::program::Program;
 use crate::report::{Report, Trouble, conclude};
-use crate::system::log as journal;
 
 /// Runs a program: parses how it was called, passes it through `pass`, and reports.
 #[must_use]
 pub fn run(program: &'static Program, pass: fn(&Invocation) -> Result<Report, Trouble>) -> ExitCode {
-    journal::init(program.name);
+    crate::system::log::init(program.name);
     match Invocation::parse(program, std::env::args_os(), std::env::vars_os()) {
-        Ok(invocation) => conclude(&pass(&invocation)),
+        Ok(invocation) => {
+            if let [first, ..] = invocation.surplus() {
+                log::warn!("the word {first:?} after the command is of no use and has been passed over");
+            }
+            conclude(&pass(&invocation))
+        }
         Err(UsageError::Answer(text)) => conclude(&Ok(Report::printed(text))),
         Err(UsageError::Mistake(text)) => {
             log::error!("{text}");

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::host::AdminState;
 use crate::plan::network_bridge::Names;
 
 /// Who set the addresses of a bridged device.
@@ -22,6 +23,8 @@ pub struct Started {
     /// Where its addresses come from.
     #[serde(default)]
     pub addresses: AddressSource,
+    /// How `start` found the device.
+    pub state: AdminState,
 }
 
 /// All bridges that were made and not taken apart since.

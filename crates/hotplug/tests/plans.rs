@@ -3,6 +3,8 @@
 //! A case is a folder: `call` holds the words of the command line, `host.json` the host, `plan` the expected outcome. `BLESS=1` writes
 //! the last one anew, to be reviewed with `git diff`.
 
+#![allow(clippy::unwrap_used, clippy::expect_used)] // a test that cannot go on is to fail
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -52,7 +54,7 @@ impl Case {
         let routes = self.default_routes();
         if request.command == Command::Stop {
             return match network_bridge::find_started(&asked, &[], &routes, &self.host) {
-                Some(names) => network_bridge::stop(&names, &self.host),
+                Some(names) => network_bridge::stop(&names, &self.host, AdminState::Up),
                 None => Ok(Plan::nothing("there is no such bridge")),
             };
         }
@@ -91,7 +93,9 @@ fn cases() -> Vec<Case> {
     let mut cases = vec![];
     for program in fs::read_dir(&root).unwrap().map(|entry| entry.unwrap().path()) {
         for folder in fs::read_dir(&program).unwrap().map(|entry| entry.unwrap().path()) {
-            let read = |name: &str| fs::read_to_string(folder.join(name)).unwrap_or_else(|error| panic!("{}/{name}: {error}", folder.display()));
+            let read = |name: &str| {
+                fs::read_to_string(folder.join(name)).unwrap_or_else(|error| panic!("{}/{name}: {error}", folder.display()))
+            };
             cases.push(Case {
                 program: program.file_name().unwrap().to_str().unwrap().to_owned(),
                 words: read("call").split_whitespace().map(str::to_owned).collect(),
@@ -179,7 +183,7 @@ fn stop_takes_start_back() {
         assert_eq!(started.addresses_of(&names.port).count(), 0, "{}", case.folder.display());
         assert_eq!(started.routes_over(&names.port).count(), 0, "{}", case.folder.display());
         assert_eq!(started.addresses_of(&names.bridge).count(), case.host.addresses_of(&names.netdev).count());
-        let back = network_bridge::stop(&names, &started).unwrap();
+        let back = network_bridge::stop(&names, &started, AdminState::Up).unwrap();
         let operations: Vec<_> = back.steps.iter().map(|step| step.operation.clone()).collect();
         let mut stopped = perform(&started, &operations);
         // A device that was down stays up: nobody can tell any more that it was not meant to be.

@@ -111,7 +111,8 @@ impl Journal {
     /// not begun.
     pub fn left_behind(path: &Path) -> Result<Option<Found>, JournalError> {
         let failed = |cause: String| JournalError { path: path.to_owned(), act: "read", cause };
-        let opened = OpenOptions::new().read(true).write(true).custom_flags(nix::libc::O_NOFOLLOW | nix::libc::O_CLOEXEC).open(path);
+        let opened =
+            OpenOptions::new().read(true).write(true).custom_flags(nix::libc::O_NOFOLLOW | nix::libc::O_CLOEXEC).open(path);
         let mut file = match opened {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),

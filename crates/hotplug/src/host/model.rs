@@ -8,8 +8,8 @@ use std::net::IpAddr;
 use ipnetwork::IpNetwork;
 
 use super::{
-    Address, AddressFlags, AdminState, Family, Host, KERNEL_PROTOCOL, LINK_SCOPE, Link, LinkKind, MAIN_TABLE, Neighbour, NextHop,
-    Path, Route, Rule, Switch, UNICAST,
+    Address, AddressFlags, AdminState, Family, Host, KERNEL_PROTOCOL, LINK_SCOPE, Link, LinkKind, MAIN_TABLE, Neighbour,
+    NeighbourKind, NextHop, Path, Route, Rule, Switch, UNICAST,
 };
 use crate::interface_name::InterfaceName;
 use crate::operation::{LinkChange, Membership, NewBridge, Operation};
@@ -159,6 +159,7 @@ impl Host {
     fn set_link(&mut self, device: &InterfaceName, change: &LinkChange) {
         let Some(link) = self.link_mut(device) else { return };
         let effective = change.missing_from(link);
+        let master_before = link.master.clone();
         link.mac = change.mac.or(link.mac);
         link.mtu = change.mtu.unwrap_or(link.mtu);
         link.promiscuous = change.promiscuous.unwrap_or(link.promiscuous);
@@ -176,6 +177,17 @@ impl Host {
             Some(AdminState::Down) => self.went_down(device),
             Some(AdminState::Up) => self.went_up(device),
             None => {}
+        }
+        if let Some(bridge) = master_before {
+            self.lose_carrier_without_ports(&bridge);
+        }
+    }
+
+    /// A bridge whose last port is gone or down has no carrier any more, and a device that loses its carrier answers for nobody any more:
+    /// `neigh_carrier_down()` (net/core/neighbour.c). Its permanent entries stay.
+    fn lose_carrier_without_ports(&mut self, bridge: &InterfaceName) {
+        if self.ports_of(bridge).all(|port| port.state == AdminState::Down) {
+            self.neighbours.retain(|neighbour| neighbour.device != *bridge || neighbour.kind != NeighbourKind::Proxy);
         }
     }
 

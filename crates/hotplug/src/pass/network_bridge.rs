@@ -6,8 +6,8 @@ mod stop;
 
 use std::time::Duration;
 
-use crate::apply::journal::Journal;
 use crate::apply::Run;
+use crate::apply::journal::Journal;
 use crate::dry_run;
 use crate::host::{Family, Host, Route};
 use crate::interface_name::InterfaceName;
@@ -18,10 +18,10 @@ use crate::plan::{Plan, Refusal};
 use crate::record::Record;
 use crate::report::{Report, Trouble};
 use crate::request::network_bridge::{AntiSpoof, Command, NetworkBridge};
+use crate::sysctl::SysctlKey;
 use crate::system::lock::{self, LockName};
 use crate::system::state::{RunDirectory, run_directory};
 use crate::system::{Depth, System, SystemError};
-use crate::sysctl::SysctlKey;
 
 /// How long another run may take before this one gives up waiting for it.
 const LOCK_LIMIT: Duration = Duration::from_secs(30);
@@ -62,7 +62,8 @@ pub fn pass(invocation: &Invocation) -> Result<Report, Trouble> {
 
 /// A run that was killed has left a journal: what it did is taken back before anything else is.
 fn take_back_killed_run(system: &mut System, folder: &RunDirectory) -> Result<(), Trouble> {
-    let unusable = |error: String| Trouble::Refused(Refusal::plain(format!("{error}; look at it, and remove it once the host is in order")));
+    let unusable =
+        |error: String| Trouble::Refused(Refusal::plain(format!("{error}; look at it, and remove it once the host is in order")));
     let left = Journal::left_behind(&folder.state_file(JOURNAL)).map_err(|error| unusable(error.to_string()))?;
     let Some((inverses, journal)) = left else { return Ok(()) };
     log::warn!("an earlier run was killed halfway: taking its {} steps back", inverses.len());
@@ -71,7 +72,8 @@ fn take_back_killed_run(system: &mut System, folder: &RunDirectory) -> Result<()
         [] => Ok(()),
         some => {
             let acts: Vec<String> = some.iter().map(ToString::to_string).collect();
-            Err(Refusal::plain(format!("an earlier run was killed, and not all of it could be taken back: {}", acts.join("; "))).into())
+            Err(Refusal::plain(format!("an earlier run was killed, and not all of it could be taken back: {}", acts.join("; ")))
+                .into())
         }
     }
 }

@@ -119,12 +119,7 @@ fn hook_call(invocation: &Invocation) -> Result<Option<HookCall>, Refusal> {
         invocation.variables().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
     variables.push(("command".to_owned(), invocation.command().to_owned()));
     variables.push(("type_if".to_owned(), invocation.variable("type_if").unwrap_or("vif").to_owned()));
-    Ok(Some(HookCall {
-        hooks: found,
-        program: invocation.path().to_owned(),
-        words: invocation.words().to_vec(),
-        variables,
-    }))
+    Ok(Some(HookCall { hooks: found, program: invocation.path().to_owned(), words: invocation.words().to_vec(), variables }))
 }
 
 fn notes(keys: &BackendKeys, call: &VifCall) -> Option<String> {

@@ -2,26 +2,81 @@
 
 use crate::host::{Address, Family, Host, KERNEL_PROTOCOL, Neighbour, Route};
 use crate::interface_name::InterfaceName;
-use crate::operation::Operation;
+use crate::operation::{LinkChange, Operation};
 use crate::plan::draft::Draft;
 use crate::plan::repair::{add_address, in_order_of_need, repair};
 use crate::sysctl::{Sysctl, SysctlKey};
 
 /// Settings of a device that belong to the place in the network where the host's addresses are, and so move along with them.
 const IPV4_KEYS: &[&str] = &[
-    "accept_local", "accept_redirects", "accept_source_route", "arp_accept", "arp_announce", "arp_filter", "arp_ignore", "arp_notify",
-    "bc_forwarding", "disable_policy", "disable_xfrm", "drop_gratuitous_arp", "drop_unicast_in_l2_multicast", "forwarding",
-    "ignore_routes_with_linkdown", "log_martians", "promote_secondaries", "proxy_arp", "proxy_arp_pvlan", "route_localnet",
-    "rp_filter", "secure_redirects", "send_redirects", "shared_media", "src_valid_mark",
+    "accept_local",
+    "accept_redirects",
+    "accept_source_route",
+    "arp_accept",
+    "arp_announce",
+    "arp_filter",
+    "arp_ignore",
+    "arp_notify",
+    "bc_forwarding",
+    "disable_policy",
+    "disable_xfrm",
+    "drop_gratuitous_arp",
+    "drop_unicast_in_l2_multicast",
+    "forwarding",
+    "ignore_routes_with_linkdown",
+    "log_martians",
+    "promote_secondaries",
+    "proxy_arp",
+    "proxy_arp_pvlan",
+    "route_localnet",
+    "rp_filter",
+    "secure_redirects",
+    "send_redirects",
+    "shared_media",
+    "src_valid_mark",
 ];
 const IPV6_KEYS: &[&str] = &[
-    "accept_dad", "accept_ra", "accept_ra_defrtr", "accept_ra_from_local", "accept_ra_min_hop_limit", "accept_ra_mtu",
-    "accept_ra_pinfo", "accept_ra_rt_info_max_plen", "accept_ra_rt_info_min_plen", "accept_ra_rtr_pref", "accept_redirects",
-    "accept_source_route", "accept_untracked_na", "addr_gen_mode", "autoconf", "dad_transmits", "disable_ipv6", "disable_policy",
-    "drop_unicast_in_l2_multicast", "drop_unsolicited_na", "enhanced_dad", "forwarding", "hop_limit", "ignore_routes_with_linkdown",
-    "keep_addr_on_down", "max_addresses", "max_desync_factor", "ndisc_notify", "optimistic_dad", "proxy_ndp", "ra_defrtr_metric",
-    "regen_max_retry", "router_solicitation_delay", "router_solicitation_interval", "router_solicitation_max_interval",
-    "router_solicitations", "suppress_frag_ndisc", "temp_prefered_lft", "temp_valid_lft", "use_optimistic", "use_tempaddr",
+    "accept_dad",
+    "accept_ra",
+    "accept_ra_defrtr",
+    "accept_ra_from_local",
+    "accept_ra_min_hop_limit",
+    "accept_ra_mtu",
+    "accept_ra_pinfo",
+    "accept_ra_rt_info_max_plen",
+    "accept_ra_rt_info_min_plen",
+    "accept_ra_rtr_pref",
+    "accept_redirects",
+    "accept_source_route",
+    "accept_untracked_na",
+    "addr_gen_mode",
+    "autoconf",
+    "dad_transmits",
+    "disable_ipv6",
+    "disable_policy",
+    "drop_unicast_in_l2_multicast",
+    "drop_unsolicited_na",
+    "enhanced_dad",
+    "forwarding",
+    "hop_limit",
+    "ignore_routes_with_linkdown",
+    "keep_addr_on_down",
+    "max_addresses",
+    "max_desync_factor",
+    "ndisc_notify",
+    "optimistic_dad",
+    "proxy_ndp",
+    "ra_defrtr_metric",
+    "regen_max_retry",
+    "router_solicitation_delay",
+    "router_solicitation_interval",
+    "router_solicitation_max_interval",
+    "router_solicitations",
+    "suppress_frag_ndisc",
+    "temp_prefered_lft",
+    "temp_valid_lft",
+    "use_optimistic",
+    "use_tempaddr",
 ];
 
 /// The setting that says how a device makes its link-local address.
@@ -193,6 +248,18 @@ impl Move<'_> {
         let wanted = self.wanted(&draft.host);
         draft.must_all(repair(&draft.host, &wanted));
     }
+
+    /// The target goes down and keeps its addresses. Going down costs those of IPv6; the kernel's own one was made while it was up.
+    pub fn take_down(&self, draft: &mut Draft) {
+        draft.must(Operation::SetLink { device: self.target.clone(), change: LinkChange::down() });
+        let lost = self
+            .before
+            .addresses_of(self.original)
+            .filter(|address| address.family() == Family::V6 && !address.is_ipv6_link_local());
+        for address in lost.rev() {
+            draft.must(Operation::AddAddress(self.moved_address(address)));
+        }
+    }
 }
 
 /// What is missing after all in the host as it was found after a move, compared with what was wanted. Only adds to `target`, and only
@@ -204,11 +271,16 @@ pub fn settle(found: &Host, wanted: &Host, source: &InterfaceName, target: &Inte
     for address in left {
         draft.must(Operation::DeleteAddress(address));
     }
-    let missing: Vec<_> = wanted.addresses_of(target).filter(|address| !found.addresses.iter().any(|seen| seen.same_entry(address))).cloned().collect();
+    let missing: Vec<_> = wanted
+        .addresses_of(target)
+        .filter(|address| !found.addresses.iter().any(|seen| seen.same_entry(address)))
+        .cloned()
+        .collect();
     for address in &missing {
         draft.must_all(add_address(address));
     }
-    let stray: Vec<_> = draft.host.routes_over(source).filter(|route| matches!(route.path, crate::host::Path::Single(_))).cloned().collect();
+    let stray: Vec<_> =
+        draft.host.routes_over(source).filter(|route| matches!(route.path, crate::host::Path::Single(_))).cloned().collect();
     for route in stray {
         draft.must(Operation::DeleteRoute(route));
     }

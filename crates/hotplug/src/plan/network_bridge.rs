@@ -33,11 +33,15 @@ impl Names {
     /// When `p` and the device's name together are too long for the kernel.
     pub fn new(netdev: InterfaceName, bridge: Option<InterfaceName>) -> Result<Self, Refusal> {
         let port = netdev.with_prefix("p").map_err(|error| {
-            Refusal::plain(format!("{netdev} cannot be bridged: as a port it would be renamed, and {error}; give it a shorter name first"))
+            Refusal::plain(format!(
+                "{netdev} cannot be bridged: as a port it would be renamed, and {error}; give it a shorter name first"
+            ))
         })?;
         let bridge = bridge.unwrap_or_else(|| netdev.clone());
         if bridge == port {
-            return Err(Refusal::plain(format!("{netdev} cannot be bridged: the bridge and its port would both be called {port}; choose another bridge=")));
+            return Err(Refusal::plain(format!(
+                "{netdev} cannot be bridged: the bridge and its port would both be called {port}; choose another bridge="
+            )));
         }
         Ok(Self { netdev, port, bridge })
     }
@@ -91,7 +95,8 @@ fn best_default(routes: &[DefaultRoute]) -> Option<&DefaultRoute> {
 /// The router that has to answer after the switch, if there is one over `device`.
 #[must_use]
 pub fn gateway_over(device: &InterfaceName, routes: &[DefaultRoute]) -> Option<IpAddr> {
-    let over: Vec<DefaultRoute> = routes.iter().filter(|route| route.device == *device && route.gateway.is_some()).cloned().collect();
+    let over: Vec<DefaultRoute> =
+        routes.iter().filter(|route| route.device == *device && route.gateway.is_some()).cloned().collect();
     best_default(&over).and_then(|route| route.gateway)
 }
 
@@ -114,7 +119,9 @@ pub fn judge_start(asked: &Asked, names: &Names, host: &Host) -> Result<Verdict,
     if let Some(there) = host.link(port) {
         return match &there.master {
             Some(master) => nothing(format!("{port} is a port of {master} already")),
-            None => nothing(format!("{port} exists already, though it is the port of no bridge: rename it to {netdev} for another try")),
+            None => {
+                nothing(format!("{port} exists already, though it is the port of no bridge: rename it to {netdev} for another try"))
+            }
         };
     }
     let own = host.links.iter().find(|link| link.is_bridge());
@@ -131,7 +138,9 @@ pub fn judge_start(asked: &Asked, names: &Names, host: &Host) -> Result<Verdict,
     if link.is_bridge() {
         return match asked.bridge.as_ref().is_none_or(|bridge| bridge == netdev) {
             true => nothing(format!("{netdev} is a bridge already")),
-            false => Err(Refusal::plain(format!("{netdev} is a bridge itself and cannot be the port of {bridge}: name a physical device with netdev="))),
+            false => Err(Refusal::plain(format!(
+                "{netdev} is a bridge itself and cannot be the port of {bridge}: name a physical device with netdev="
+            ))),
         };
     }
     if netdev.as_str() == "lo" {
@@ -151,7 +160,9 @@ fn judge_port(host: &Host, netdev: &InterfaceName, master: &InterfaceName) -> Re
             Err(Refusal::plain(format!("{netdev} belongs to the bond {master}: bridge the bond instead (netdev={master})")))
         }
         Some(LinkKind::Bridge) | None => Ok(Verdict::Nothing(format!("{netdev} is a port of {master} already"))),
-        Some(_) => Err(Refusal::plain(format!("{netdev} belongs to {master}: take it out first, or name another device with netdev="))),
+        Some(_) => {
+            Err(Refusal::plain(format!("{netdev} belongs to {master}: take it out first, or name another device with netdev=")))
+        }
     }
 }
 
@@ -199,6 +210,9 @@ fn bring_up_bridge(draft: &mut Draft, names: &Names, link: &Link) {
 fn rename(draft: &mut Draft, from: &InterfaceName, to: &InterfaceName) {
     let up = draft.host.link(from).is_some_and(|link| link.state == AdminState::Up);
     if up && draft.host.live_rename == LiveRename::Refused {
+        // A way over a device that is down cannot be put back into a route, so a route with other ways as well must go while all are up.
+        let shared: Vec<_> = draft.host.routes_over(from).filter(|route| route.leaves_by_others_than(from)).cloned().collect();
+        draft.must_all(shared.into_iter().map(Operation::DeleteRoute));
         draft.must(Operation::SetLink { device: from.clone(), change: LinkChange::down() });
     }
     draft.must(Operation::RenameLink { from: from.clone(), to: to.clone() });
@@ -259,11 +273,12 @@ fn find_by_devices(asked: &Asked, default_device: Option<&InterfaceName>, host: 
     candidates.into_iter().find(certain)
 }
 
-/// The way back: the port gets its name, addresses and routes again, and the bridge goes.
+/// The way back: the port gets its name, addresses and routes again, and the bridge goes. `found` is how `start` found the device: one that
+/// was down goes down again.
 ///
 /// # Errors
 /// When no name is free for the bridge to stand aside with.
-pub fn stop(names: &Names, host: &Host) -> Result<Plan, Refusal> {
+pub fn stop(names: &Names, host: &Host, found: AdminState) -> Result<Plan, Refusal> {
     let mut draft = Draft::new(host);
     let parked = match names.bridge == names.netdev {
         true => free_name(host)?,
@@ -288,17 +303,22 @@ pub fn stop(names: &Names, host: &Host) -> Result<Plan, Refusal> {
     transfer.add_neighbours(&mut draft);
     transfer.move_rules(&mut draft);
     draft.must(Operation::DeleteBridge(parked.clone()));
-    transfer.put_right(&mut draft);
+    match found {
+        AdminState::Up => transfer.put_right(&mut draft),
+        AdminState::Down => transfer.take_down(&mut draft),
+    }
     draft.plan.notes.extend(guests_left(names, host));
     Ok(draft.plan)
 }
 
-/// What `stop` leaves to be done, judged by the host as it was found afterwards.
+/// What `stop` leaves to be done, judged by the host as it was found afterwards. Nothing lies on a device that went down again.
 #[must_use]
 pub fn after_stop(names: &Names, before: &Host, found: &Host) -> Plan {
     let transfer = Move { before, original: &names.bridge, source: &names.port, target: &names.netdev };
     let mut plan = Plan::default();
-    plan.must_all(settle(found, &transfer.wanted(found), &names.port, &names.netdev));
+    if found.link(&names.netdev).is_some_and(|link| link.state == AdminState::Up) {
+        plan.must_all(settle(found, &transfer.wanted(found), &names.port, &names.netdev));
+    }
     plan
 }
 
@@ -317,6 +337,9 @@ pub const PARKING_NAMES: [&str; 4] = ["tmpbridge", "tmpbridge1", "tmpbridge2", "
 fn free_name(host: &Host) -> Result<InterfaceName, Refusal> {
     let names = PARKING_NAMES.iter().filter_map(|name| name.parse().ok());
     names.into_iter().find(|name| host.link(name).is_none()).ok_or_else(|| {
-        Refusal::plain(format!("the bridge needs another name for a moment, but all of these are taken: {}", PARKING_NAMES.join(" ")))
+        Refusal::plain(format!(
+            "the bridge needs another name for a moment, but all of these are taken: {}",
+            PARKING_NAMES.join(" ")
+        ))
     })
 }

@@ -37,9 +37,13 @@ impl BridgeChoice {
     /// When there is none; the sentence names no more of the host than the guest's own configuration does.
     pub fn find<'a>(&self, host: &'a Host) -> Result<&'a Link, Refusal> {
         match self {
-            Self::First => host.links.iter().filter(|link| link.is_bridge()).min_by(|one, other| one.name.cmp(&other.name)).ok_or_else(|| {
-                Refusal::plain("Could not find a bridge, and none was named: create one (network-bridge start) or name one with bridge=")
-            }),
+            Self::First => {
+                host.links.iter().filter(|link| link.is_bridge()).min_by(|one, other| one.name.cmp(&other.name)).ok_or_else(|| {
+                    Refusal::plain(
+                        "Could not find a bridge, and none was named: create one (network-bridge start) or name one with bridge=",
+                    )
+                })
+            }
             Self::Named(wanted) => self.find_named(wanted, host),
         }
     }

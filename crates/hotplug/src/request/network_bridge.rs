@@ -76,7 +76,10 @@ impl NetworkBridge {
             "stop" => Command::Stop,
             "status" => Command::Status,
             other => {
-                return Err(Refusal::plain(format!("Unknown command: {}. Valid commands are: start, stop, status", other.escape_default())));
+                return Err(Refusal::plain(format!(
+                    "Unknown command: {}. Valid commands are: start, stop, status",
+                    other.escape_default()
+                )));
             }
         };
         let netdev = name(given("netdev"), "netdev")?;
@@ -112,9 +115,10 @@ fn parse_check(text: Option<&str>) -> Result<Check, Refusal> {
     match text {
         None | Some("yes") => Ok(Check::Gateway),
         Some("no" | "off") => Ok(Check::Off),
-        Some(text) => text.parse().map(Check::Address).map_err(|_| {
-            Refusal::plain(format!("check={} is neither an address, nor yes, nor no", text.escape_default()))
-        }),
+        Some(text) => text
+            .parse()
+            .map(Check::Address)
+            .map_err(|_| Refusal::plain(format!("check={} is neither an address, nor yes, nor no", text.escape_default()))),
     }
 }
 

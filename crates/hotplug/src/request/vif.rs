@@ -107,7 +107,8 @@ impl VifCall {
 
     fn of_vif(words: &VifWords<'_>) -> Result<(InterfaceName, StorePath), Refusal> {
         let path = needed(words.xenbus_path, "XENBUS_PATH", "XENBUS_PATH=backend/vif/1/0")?;
-        let backend = StorePath::parse(path).map_err(|error| Refusal::plain(format!("XENBUS_PATH is not a XenStore path: {error}")))?;
+        let backend =
+            StorePath::parse(path).map_err(|error| Refusal::plain(format!("XENBUS_PATH is not a XenStore path: {error}")))?;
         let device = device_name(needed(words.named_vif(), "vif", "vif=vif1.0")?, "vif")?;
         Ok((device, backend))
     }
@@ -115,7 +116,8 @@ impl VifCall {
     /// The backend's folder follows from the name `vifD.N-emu`; it is below the own domain's, which need not be domain 0.
     fn of_tap(words: &VifWords<'_>) -> Result<(InterfaceName, StorePath), Refusal> {
         let device = device_name(needed(words.interface, "INTERFACE", "INTERFACE=vif1.0-emu")?, "INTERFACE")?;
-        let numbers = device.as_str().strip_prefix("vif").and_then(|rest| rest.strip_suffix("-emu")).and_then(|rest| rest.split_once('.'));
+        let numbers =
+            device.as_str().strip_prefix("vif").and_then(|rest| rest.strip_suffix("-emu")).and_then(|rest| rest.split_once('.'));
         let backend = numbers.and_then(|(domain, handle)| {
             let (domain, handle): (u16, u32) = (domain.parse().ok()?, handle.parse().ok()?);
             StorePath::parse(&format!("backend/vif/{domain}/{handle}")).ok()
@@ -274,7 +276,10 @@ impl Vif {
     /// When there is none.
     pub fn present<'a>(&self, host: &'a Host) -> Result<&'a Link, Refusal> {
         self.leftover(host).ok_or_else(|| {
-            Refusal::plain(format!("There is no network interface {}: its driver has not created it, or it is gone again", self.device))
+            Refusal::plain(format!(
+                "There is no network interface {}: its driver has not created it, or it is gone again",
+                self.device
+            ))
         })
     }
 

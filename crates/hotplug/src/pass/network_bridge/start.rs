@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::{Session, observe};
 use crate::apply::Run;
-use crate::host::{Family, Host};
+use crate::host::{AdminState, Family, Host};
 use crate::interface_name::InterfaceName;
 use crate::operation::Operation;
 use crate::plan::network_bridge::{self as recipe, Asked, DefaultRoute, Names, Verdict};
@@ -74,8 +74,16 @@ fn address_source(session: &Session<'_>, names: &Names, around: &Host) -> Result
     let index = around.link(&names.netdev).and_then(|link| link.index).unwrap_or_default();
     let forced = session.request.force == Force::Yes;
     match manager_of(index, &names.netdev) {
-        Manager::NetworkManager if !forced => Err(managed(names, "NetworkManager", "create the bridge there (nmcli connection add type bridge, and a bridge-slave for the device)")),
-        Manager::Networkd if !forced => Err(managed(names, "systemd-networkd", "create the bridge there (a .netdev file of Kind=bridge, and Bridge= in the device's .network file)")),
+        Manager::NetworkManager if !forced => Err(managed(
+            names,
+            "NetworkManager",
+            "create the bridge there (nmcli connection add type bridge, and a bridge-slave for the device)",
+        )),
+        Manager::Networkd if !forced => Err(managed(
+            names,
+            "systemd-networkd",
+            "create the bridge there (a .netdev file of Kind=bridge, and Bridge= in the device's .network file)",
+        )),
         Manager::Ifupdown { dhcp: true } if names.bridge == names.netdev => Ok(AddressSource::IfUpDown),
         Manager::Ifupdown { dhcp: true } if !forced => Err(Refusal::plain(format!(
             "{0} gets its address by DHCP through /etc/network/interfaces, which knows no {1}: leave bridge= out, or configure `iface {1} inet dhcp` with `bridge_ports {0}` there, or say force=yes",
@@ -88,7 +96,8 @@ fn address_source(session: &Session<'_>, names: &Names, around: &Host) -> Result
 /// A DHCP client that was started by hand goes on working by the device's name, which the bridge bears from now on; under another name
 /// it would renew the lease of a device that is no more, and the host would lose its address in the end.
 fn refuse_stray_client(session: &Session<'_>, names: &Names, host: &Host) -> Result<(), Refusal> {
-    let leased = host.addresses_of(&names.netdev).any(|address| address.family() == Family::V4 && address.lifetimes.valid.is_some());
+    let leased =
+        host.addresses_of(&names.netdev).any(|address| address.family() == Family::V4 && address.lifetimes.valid.is_some());
     let index = host.link(&names.netdev).and_then(|link| link.index).unwrap_or_default();
     let forced = session.request.force == Force::Yes;
     if names.bridge == names.netdev || !leased || forced || dhcp_client_bound(index) == DhcpClient::NotSeen {
@@ -124,9 +133,16 @@ fn router_to_check(session: &mut Session<'_>, names: &Names, routes: &[DefaultRo
     }
 }
 
-fn carry_out(session: &mut Session<'_>, names: &Names, host: Host, source: AddressSource, check: Option<IpAddr>) -> Result<Report, Trouble> {
+fn carry_out(
+    session: &mut Session<'_>,
+    names: &Names,
+    host: Host,
+    source: AddressSource,
+    check: Option<IpAddr>,
+) -> Result<Report, Trouble> {
     let (notes, record, journal) = (session.notes(), session.record(), session.journal()?);
     let devices = [names.bridge.clone(), names.port.clone(), names.netdev.clone()];
+    let state = host.link(&names.netdev).map_or(AdminState::Up, |link| link.state);
     let mut run = Run::new(session.system, journal);
     let mut before = host;
     if source == AddressSource::IfUpDown {
@@ -140,6 +156,6 @@ fn carry_out(session: &mut Session<'_>, names: &Names, host: Host, source: Addre
     let found = run.look(|system| observe(system, &devices))?;
     run.carry_out(&recipe::after_start(names, &before, &found, check), found)?;
     let outcome = run.finish();
-    session.write_record(&record.with(Started { names: names.clone(), addresses: source }));
+    session.write_record(&record.with(Started { names: names.clone(), addresses: source, state }));
     Ok(Report::of(outcome, notes, format!("{} is a bridge now, and {} its port", names.bridge, names.port)))
 }
