@@ -2,12 +2,12 @@
 
 use super::{Session, observe};
 use crate::apply::Run;
-use crate::host::Host;
+use crate::host::{AdminState, Host};
 use crate::interface_name::InterfaceName;
 use crate::operation::Operation;
 use crate::plan::Plan;
 use crate::plan::network_bridge::{self as recipe, Asked, Names, PARKING_NAMES};
-use crate::record::AddressSource;
+use crate::record::{AddressSource, Record};
 use crate::report::{Report, Trouble};
 use crate::system::System;
 
@@ -21,14 +21,29 @@ pub(super) fn stop(session: &mut Session<'_>, asked: &Asked) -> Result<Report, T
     };
     let host = with_bridges(observe(session.system, std::slice::from_ref(&names.bridge))?, &around);
     let host = with_settings(session.system, host, &names.port)?;
-    let plan = recipe::stop(&names, &host)?;
+    let start = Found::by_record(&record, &names);
+    let plan = recipe::stop(&names, &host, start.state)?;
     if session.is_dry_run() {
         return Ok(session.show(&plan, &host));
     }
-    let source = record.entry(&names).map(|entry| entry.addresses).unwrap_or_default();
-    let report = carry_out(session, &names, &host, source)?;
+    let report = carry_out(session, &names, &host, start)?;
     session.write_record(&record.without(&names));
     Ok(report)
+}
+
+/// How `start` found the device.
+#[derive(Clone, Copy)]
+struct Found {
+    addresses: AddressSource,
+    state: AdminState,
+}
+
+impl Found {
+    /// As the record tells; without an entry, up and with addresses of its own.
+    fn by_record(record: &Record, names: &Names) -> Self {
+        let unknown = Self { addresses: AddressSource::Moved, state: AdminState::Up };
+        record.entry(names).map_or(unknown, |entry| Self { addresses: entry.addresses, state: entry.state })
+    }
 }
 
 /// Every bridge with its ports, and whatever bears a name that a bridge may stand aside with.
@@ -59,18 +74,18 @@ fn with_settings(system: &mut System, mut host: Host, device: &InterfaceName) ->
     Ok(host)
 }
 
-fn carry_out(session: &mut Session<'_>, names: &Names, host: &Host, source: AddressSource) -> Result<Report, Trouble> {
+fn carry_out(session: &mut Session<'_>, names: &Names, host: &Host, start: Found) -> Result<Report, Trouble> {
     let journal = session.journal()?;
     let devices = [names.bridge.clone(), names.port.clone(), names.netdev.clone()];
     let mut run = Run::new(session.system, journal);
     let mut before = host.clone();
-    if source == AddressSource::IfUpDown {
+    if start.addresses == AddressSource::IfUpDown {
         run.carry_out(&Plan::single(Operation::IfDown(names.bridge.clone())), before)?;
         before = with_bridges(run.look(|system| observe(system, &devices))?, host);
     }
-    let plan = recipe::stop(names, &before)?;
+    let plan = recipe::stop(names, &before, start.state)?;
     run.carry_out(&plan, before.clone())?;
-    if source == AddressSource::IfUpDown {
+    if start.addresses == AddressSource::IfUpDown {
         run.carry_out(&Plan::single(Operation::IfUp(names.netdev.clone())), Host::default())?;
     }
     let found = run.look(|system| observe(system, &devices))?;
