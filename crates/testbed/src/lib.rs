@@ -1,5 +1,6 @@
-//! For tests and the demo: hosts made of namespaces, guests made of veth pairs, and a XenStore of their own.
+//! For tests, the demo and the bench: hosts made of namespaces, guests made of veth pairs, and a XenStore of their own.
 
+pub mod bench;
 pub mod guest;
 pub mod machine;
 pub mod originals;

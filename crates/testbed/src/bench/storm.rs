@@ -1,0 +1,103 @@
+//! Many vifs that come at the same time, and go at the same time.
+
+use std::sync::Barrier;
+use std::thread;
+use std::time::Instant;
+
+use serde_json::json;
+
+use super::process::{self, Call};
+use super::report::{Section, Table, three_digits};
+use super::statistics::Spread;
+use super::vif::{Bench, Make, call};
+use crate::guest::{Hotplug, Vif};
+use crate::machine::{Error, Machine, Result};
+
+/// How many vifs at once. libxl gives each program 40 s.
+const SIZES: [u16; 3] = [32, 128, 300];
+
+/// A storm's course, in seconds.
+struct Storm {
+    total: f64,
+    each: Spread,
+    failures: usize,
+}
+
+/// Measures storms of vifs: ours, the original, and as many `/bin/true`.
+///
+/// # Errors
+/// When the vifs cannot be made or no program can be started. A program that fails is counted.
+pub fn storm() -> Result<Section> {
+    let mut table = Table::new(&["storm", "total s", "median s", "slowest s", "failures", "total × true", "original ÷ ours"]);
+    let mut figures = Vec::new();
+    for size in SIZES {
+        let ours = storms_of(Make::Ours, size)?;
+        let originals = storms_of(Make::Original, size)?;
+        for ((action, ours, empty), (_, original, original_empty)) in ours.iter().zip(&originals) {
+            for (make, storm, empty) in [(Make::Ours, ours, empty), (Make::Original, original, original_empty)] {
+                let name = format!("{size} × {}, {make}", action.words()[0]);
+                let mut row = vec![name.clone()];
+                row.extend([storm.total, storm.each.median, storm.each.largest].map(three_digits));
+                row.push(storm.failures.to_string());
+                row.push(three_digits(storm.total / empty.total));
+                row.push(three_digits(original.total / storm.total));
+                table.rows.push(row);
+                figures.push(json!({ "storm": name, "vifs": size, "total seconds": storm.total, "seconds": storm.each,
+                    "failures": storm.failures, "total seconds of /bin/true": empty.total }));
+            }
+        }
+    }
+    Ok(Section {
+        title: "vif-bridge: storms".to_owned(),
+        method:
+            "All vifs of a storm are there before it; all programs start at once, each from a thread of its own. Then the same for \
+                 offline. A failure is an exit status other than 0, or a vif that is not where it belongs afterwards."
+                .to_owned(),
+        table,
+        bars: Vec::new(),
+        figures: figures.into(),
+    })
+}
+
+type Course = (Hotplug, Storm, Storm);
+
+/// A storm of online and one of offline, each after one of `/bin/true`.
+fn storms_of(make: Make, size: u16) -> Result<[Course; 2]> {
+    let bench = Bench::new(make)?;
+    let vifs = (0..size).map(|handle| bench.attach(handle)).collect::<Result<Vec<_>>>()?;
+    let course = |action: Hotplug| {
+        let calls: Vec<Call> = vifs.iter().map(|vif| call(vif, action)).collect();
+        let empty: Vec<Call> = calls.iter().map(|call| call.of_program("/bin/true")).collect();
+        let empty = storm_of(bench.dom0().machine(), &empty)?;
+        let mut storm = storm_of(bench.dom0().machine(), &calls)?;
+        storm.failures = storm.failures.max(misplaced(&bench, &vifs, action)?);
+        Ok::<_, Error>((action, storm, empty))
+    };
+    Ok([course(Hotplug::Online)?, course(Hotplug::Offline)?])
+}
+
+fn misplaced(bench: &Bench, vifs: &[Vif], action: Hotplug) -> Result<usize> {
+    let ports = bench.ports()?;
+    Ok(vifs.iter().filter(|vif| ports.contains(&vif.name()) != (action == Hotplug::Online)).count())
+}
+
+fn storm_of(machine: &Machine, calls: &[Call]) -> Result<Storm> {
+    let start_line = Barrier::new(calls.len() + 1);
+    // The runners inherit the namespaces of the thread that starts them.
+    let (total, walls) = machine.inside(|| {
+        thread::scope(|scope| {
+            let run = |call| {
+                start_line.wait();
+                let start = Instant::now();
+                (process::cost_here(call).is_ok(), start.elapsed().as_secs_f64())
+            };
+            let runners: Vec<_> = calls.iter().map(|call| scope.spawn(move || run(call))).collect();
+            start_line.wait();
+            let start = Instant::now();
+            let walls: Vec<_> = runners.into_iter().filter_map(|runner| runner.join().ok()).collect();
+            (start.elapsed().as_secs_f64(), walls)
+        })
+    })?;
+    let each = Spread::of(walls.iter().map(|&(_, wall)| wall)).ok_or_else(|| Error::new("a storm of no vif"))?;
+    Ok(Storm { total, each, failures: calls.len() - walls.iter().filter(|(success, _)| *success).count() })
+}
