@@ -23,6 +23,8 @@ pub trait Effects {
 pub enum FailureKind {
     /// What the operation was to act on is not there. For a removal, and for undoing, that is as good as done.
     Absent,
+    /// Something that is not ours stands where the operation was to put something: nothing was done, and nothing is to be taken back.
+    Taken,
     /// Any other.
     Other,
 }
@@ -139,7 +141,12 @@ impl<'a, E: Effects> Run<'a, E> {
                 return Err(Stopped::Journal(error));
             }
             self.inverses.push(inverse);
-            match (self.effects.perform(&step.operation), step.on_failure) {
+            let result = self.effects.perform(&step.operation);
+            if matches!(&result, Err(failure) if failure.kind == FailureKind::Taken) {
+                self.inverses.pop();
+                self.journal.forget_last();
+            }
+            match (result, step.on_failure) {
                 (Ok(()), _) => {
                     host = host.after(&step.operation);
                     self.outcome.done.push(step.operation.clone());

@@ -338,6 +338,8 @@ pub const LOCAL_TABLE: u32 = 255;
 pub const UNICAST: u8 = 1;
 /// `RTPROT_KERNEL`: a route that the kernel made for an address.
 pub const KERNEL_PROTOCOL: u8 = 2;
+/// `RTPROT_RA`: a route learnt from a router advertisement.
+pub const ADVERTISED_PROTOCOL: u8 = 9;
 /// `RT_SCOPE_LINK`.
 pub const LINK_SCOPE: u8 = 253;
 

@@ -106,6 +106,14 @@ impl Cause {
         if error.is(Errno::ENODEV) { Self::absent(error) } else { Self::other(error) }
     }
 
+    /// Of a device that was to be made, or to get a name.
+    fn of_naming(error: KernelError) -> Self {
+        match error.is(Errno::EEXIST) {
+            true => Self { kind: FailureKind::Taken, words: error.to_string() },
+            false => Self::of_change(error),
+        }
+    }
+
     /// Of something that was to be removed.
     fn of_removal(error: KernelError) -> Self {
         let gone = [Errno::ENODEV, Errno::ENXIO, Errno::ENOENT, Errno::ESRCH, Errno::EADDRNOTAVAIL];
@@ -132,9 +140,9 @@ impl System {
     fn perform_or_tell(&mut self, operation: &Operation) -> Result<(), Cause> {
         let Self { kernel, store } = self;
         match operation {
-            Operation::CreateBridge(bridge) => link::create_bridge(kernel, bridge).map_err(Cause::other),
+            Operation::CreateBridge(bridge) => link::create_bridge(kernel, bridge).map_err(Cause::of_naming),
             Operation::DeleteBridge(name) => link::delete_bridge(kernel, name).map_err(Cause::of_removal),
-            Operation::RenameLink { from, to } => link::rename(kernel, from, to).map_err(Cause::of_change),
+            Operation::RenameLink { from, to } => link::rename(kernel, from, to).map_err(Cause::of_naming),
             Operation::SetLink { device, change } => link::set(kernel, device, change).map_err(Cause::of_change),
             Operation::AddAddress(address) => address::add(kernel, address).map_err(Cause::of_change),
             Operation::DeleteAddress(address) => address::delete(kernel, address).map_err(Cause::of_removal),

@@ -1,6 +1,6 @@
 //! Moving addresses, routes, neighbour entries and settings from one device to another, so that traffic hardly notices.
 
-use crate::host::{Address, Family, Host, KERNEL_PROTOCOL, Neighbour, Route};
+use crate::host::{ADVERTISED_PROTOCOL, Address, Family, Host, KERNEL_PROTOCOL, Neighbour, Route};
 use crate::interface_name::InterfaceName;
 use crate::operation::{LinkChange, Operation};
 use crate::plan::draft::Draft;
@@ -190,23 +190,26 @@ impl Move<'_> {
         }
     }
 
-    /// Routes that somebody set are put over those of the source in one act each, so that at no moment there is none.
+    /// Routes that somebody set come to lead over the target; at no moment there is none.
+    ///
+    /// A new one stands behind the old one until that is deleted. Replacing in one act would hit the first route of the same
+    /// destination and metric, which may be another device's (net/ipv4/fib_trie.c, `fib_table_insert()`; net/ipv6/ip6_fib.c,
+    /// `fib6_add_rt2node()`). IPv6 routes through routers are the exception: those of one destination and metric make up one multipath
+    /// route, into which a second one would be merged.
     pub fn replace_routes(&self, draft: &mut Draft) {
         let chosen: Vec<&Route> =
             self.before.routes_over(self.original).filter(|route| route.protocol != KERNEL_PROTOCOL).collect();
         for route in in_order_of_need(chosen) {
             let moved = route.moved(self.original, self.target);
-            // Two routes may stand at one place over different devices; only the source's own is to be overwritten.
             let on_source = route.moved(self.original, self.source);
-            let first_there = draft.host.routes.iter().find(|seen| seen.same_place(&moved));
-            match first_there {
-                Some(seen) if *seen != on_source => {
-                    draft.must(Operation::AppendRoute(moved));
-                    if draft.host.routes.contains(&on_source) {
-                        draft.must(Operation::DeleteRoute(on_source));
-                    }
-                }
-                _ => draft.must(Operation::ReplaceRoute(moved)),
+            let there = draft.host.routes.contains(&on_source);
+            if there && makes_one_multipath_route(&on_source) {
+                draft.must(Operation::ReplaceRoute(moved));
+                continue;
+            }
+            draft.must(Operation::AppendRoute(moved));
+            if there {
+                draft.must(Operation::DeleteRoute(on_source));
             }
         }
     }
@@ -262,6 +265,12 @@ impl Move<'_> {
     }
 }
 
+/// Whether the kernel joins this route with others of its destination and metric (net/ipv6/ip6_fib.c, `rt6_qualify_for_ecmp()`). It never
+/// does so with routes that it has learnt from an advertisement itself.
+fn makes_one_multipath_route(route: &Route) -> bool {
+    route.family() == Family::V6 && route.has_gateway() && route.protocol != ADVERTISED_PROTOCOL
+}
+
 /// What is missing after all in the host as it was found after a move, compared with what was wanted. Only adds to `target`, and only
 /// takes away from `source`: what others have changed meanwhile is theirs.
 #[must_use]
@@ -289,7 +298,7 @@ pub fn settle(found: &Host, wanted: &Host, source: &InterfaceName, target: &Inte
         .filter(|route| !draft.host.routes.iter().any(|seen| seen.same_place(route) && seen.uses(target)))
         .collect();
     for route in in_order_of_need(missing) {
-        draft.must(Operation::ReplaceRoute(route.clone()));
+        draft.must(Operation::AppendRoute(route.clone()));
     }
     draft.plan.steps.into_iter().map(|step| step.operation).collect()
 }

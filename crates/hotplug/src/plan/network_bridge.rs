@@ -166,6 +166,20 @@ fn judge_port(host: &Host, netdev: &InterfaceName, master: &InterfaceName) -> Re
     }
 }
 
+/// Whether everything that lies on `device` can be moved.
+///
+/// # Errors
+/// When a route leads through a nexthop object: such an object belongs to its device, and whoever made it (a routing daemon) manages it.
+pub fn judge_routes(device: &InterfaceName, host: &Host) -> Result<(), Refusal> {
+    match host.routes_over(device).find_map(|route| route.nexthop_object().map(|number| (route, number))) {
+        None => Ok(()),
+        Some((route, number)) => Err(Refusal::plain(format!(
+            "the route to {} leads through the nexthop object {number} of {device}, which cannot be moved to another device: remove it (ip nexthop delete id {number}), or have the program that made it set routes without nexthop objects",
+            route.destination
+        ))),
+    }
+}
+
 /// The switch to a bridge. `host` holds netdev with all that lies on it, and nothing in the way (see [`judge_start`]).
 #[must_use]
 pub fn start(names: &Names, host: &Host) -> Plan {

@@ -90,13 +90,7 @@ fn routes_to_remove(now: &Host, wanted: &Host) -> Vec<Route> {
 
 fn routes_to_add(now: &Host, wanted: &Host) -> Vec<Operation> {
     let missing: Vec<&Route> = wanted.routes.iter().filter(|route| !holds(now, route)).collect();
-    in_order_of_need(missing)
-        .into_iter()
-        .map(|route| match now.routes.iter().any(|seen| seen.same_place(route)) {
-            true => Operation::AppendRoute(route.clone()),
-            false => Operation::ReplaceRoute(route.clone()),
-        })
-        .collect()
+    in_order_of_need(missing).into_iter().map(|route| Operation::AppendRoute(route.clone())).collect()
 }
 
 fn holds(host: &Host, route: &Route) -> bool {

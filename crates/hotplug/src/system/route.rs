@@ -233,10 +233,13 @@ pub(super) fn replace(kernel: &mut Kernel, route: &Route) -> Result<(), KernelEr
     kernel.connection()?.change(RouteNetlinkMessage::NewRoute(message), NLM_F_CREATE | NLM_F_REPLACE)
 }
 
-/// Puts a route beside those at its place.
+/// Puts a route beside those at its place; the very same one may be there already.
 pub(super) fn append(kernel: &mut Kernel, route: &Route) -> Result<(), KernelError> {
     let message = message(kernel, route)?;
-    kernel.connection()?.change(RouteNetlinkMessage::NewRoute(message), NLM_F_CREATE | NLM_F_APPEND)
+    match kernel.connection()?.change(RouteNetlinkMessage::NewRoute(message), NLM_F_CREATE | NLM_F_APPEND) {
+        Err(error) if error.is(Errno::EEXIST) => Ok(()),
+        result => result,
+    }
 }
 
 /// Takes a route away.

@@ -32,6 +32,7 @@ pub(super) fn start(session: &mut Session<'_>, asked: &Asked) -> Result<Report, 
     let source = address_source(session, &names, &around)?;
     let host = observe(session.system, std::slice::from_ref(&names.netdev))?;
     refuse_stray_client(session, &names, &host)?;
+    recipe::judge_routes(&names.netdev, &host)?;
     if session.is_dry_run() {
         let mut plan = recipe::start(&names, &host);
         plan.notes.extend(session.notes());

@@ -21,6 +21,7 @@ pub(super) fn stop(session: &mut Session<'_>, asked: &Asked) -> Result<Report, T
     };
     let host = with_bridges(observe(session.system, std::slice::from_ref(&names.bridge))?, &around);
     let host = with_settings(session.system, host, &names.port)?;
+    recipe::judge_routes(&names.bridge, &host)?;
     let start = Found::by_record(&record, &names);
     let plan = recipe::stop(&names, &host, start.state)?;
     if session.is_dry_run() {
