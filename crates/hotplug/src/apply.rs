@@ -175,7 +175,7 @@ impl<'a, E: Effects> Run<'a, E> {
         while let Some(inverse) = self.inverses.pop() {
             for operation in &inverse {
                 match self.effects.perform(operation) {
-                    Err(failure) if failure.kind != FailureKind::Absent => left.push(failure),
+                    Err(failure) if !needs_no_undoing(operation, failure.kind) => left.push(failure),
                     _ => {}
                 }
             }
@@ -191,5 +191,14 @@ impl<'a, E: Effects> Run<'a, E> {
     pub fn finish(self) -> Outcome {
         self.journal.close();
         self.outcome
+    }
+}
+
+/// What is gone needs no taking away, and a bridge that is there, because its deletion failed or was never begun, no making.
+fn needs_no_undoing(operation: &Operation, kind: FailureKind) -> bool {
+    match kind {
+        FailureKind::Absent => true,
+        FailureKind::Taken => matches!(operation, Operation::CreateBridge(_)),
+        FailureKind::Other => false,
     }
 }

@@ -1,10 +1,10 @@
 //! Moving addresses, routes, neighbour entries and settings from one device to another, so that traffic hardly notices.
 
-use crate::host::{ADVERTISED_PROTOCOL, Address, Family, Host, KERNEL_PROTOCOL, Neighbour, Route};
+use crate::host::{Address, Family, Host, KERNEL_PROTOCOL, Neighbour, Route};
 use crate::interface_name::InterfaceName;
 use crate::operation::{LinkChange, Operation};
 use crate::plan::draft::Draft;
-use crate::plan::repair::{add_address, in_order_of_need, repair};
+use crate::plan::repair::{add_address, in_order_of_need, makes_one_multipath_route, repair};
 use crate::sysctl::{Sysctl, SysctlKey};
 
 /// Settings of a device that belong to the place in the network where the host's addresses are, and so move along with them.
@@ -263,12 +263,6 @@ impl Move<'_> {
             draft.must(Operation::AddAddress(self.moved_address(address)));
         }
     }
-}
-
-/// Whether the kernel joins this route with others of its destination and metric (net/ipv6/ip6_fib.c, `rt6_qualify_for_ecmp()`). It never
-/// does so with routes that it has learnt from an advertisement itself.
-fn makes_one_multipath_route(route: &Route) -> bool {
-    route.family() == Family::V6 && route.has_gateway() && route.protocol != ADVERTISED_PROTOCOL
 }
 
 /// What is missing after all in the host as it was found after a move, compared with what was wanted. Only adds to `target`, and only

@@ -3,7 +3,7 @@
 //! Used where the kernel drops things by itself: to undo an operation with its side effects, and to settle what a switch has left.
 //! Devices are not touched, only what lies on them.
 
-use crate::host::{Address, AddressFlags, Family, Host, Neighbour, Route};
+use crate::host::{ADVERTISED_PROTOCOL, Address, AddressFlags, Family, Host, Neighbour, Route};
 use crate::operation::Operation;
 
 /// What leads from `now` to `wanted`, as far as addresses, neighbour entries and routes are concerned.
@@ -85,12 +85,32 @@ pub fn add_address(address: &Address) -> Vec<Operation> {
 }
 
 fn routes_to_remove(now: &Host, wanted: &Host) -> Vec<Route> {
-    now.routes.iter().filter(|route| !holds(wanted, route)).cloned().collect()
+    let gives_way = |route: &Route| wanted.routes.iter().any(|other| !holds(now, other) && one_takes_the_place(other, route));
+    now.routes.iter().filter(|route| !holds(wanted, route) && !gives_way(route)).cloned().collect()
 }
 
 fn routes_to_add(now: &Host, wanted: &Host) -> Vec<Operation> {
     let missing: Vec<&Route> = wanted.routes.iter().filter(|route| !holds(now, route)).collect();
-    in_order_of_need(missing).into_iter().map(|route| Operation::AppendRoute(route.clone())).collect()
+    in_order_of_need(missing)
+        .into_iter()
+        .map(|route| match now.routes.iter().any(|seen| one_takes_the_place(route, seen)) {
+            true => Operation::ReplaceRoute(route.clone()),
+            false => Operation::AppendRoute(route.clone()),
+        })
+        .collect()
+}
+
+/// Whether `new` replaces `old` in one act. Deleted and added by way, such a route would lose ways that it shares with the new one: where
+/// the act to be taken back was never done, that is the old one itself.
+fn one_takes_the_place(new: &Route, old: &Route) -> bool {
+    new.same_place(old) && makes_one_multipath_route(new) && makes_one_multipath_route(old)
+}
+
+/// Whether the kernel joins this route with others of its destination and metric (net/ipv6/ip6_fib.c, `rt6_qualify_for_ecmp()`). It never
+/// does so with routes that it has learnt from an advertisement itself.
+#[must_use]
+pub fn makes_one_multipath_route(route: &Route) -> bool {
+    route.family() == Family::V6 && route.has_gateway() && route.protocol != ADVERTISED_PROTOCOL
 }
 
 fn holds(host: &Host, route: &Route) -> bool {
