@@ -59,7 +59,9 @@ impl Call {
         let mut words = wrapper.iter().copied().chain([self.program.as_str()]).chain(self.words.iter().map(String::as_str));
         let mut command = Command::new(words.next().unwrap_or_default());
         command.args(words).env_clear().envs(self.environment.iter().map(|(name, value)| (name, value)));
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).current_dir("/");
+        // No working directory: with one, std of a static program falls back from posix_spawn to fork, whose copied pages would be
+        // counted as the program's. A thread that entered a machine is in `/` anyway.
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         command
     }
 }
