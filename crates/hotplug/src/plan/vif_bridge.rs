@@ -1,6 +1,6 @@
 //! vif-bridge: a guest's interface becomes the port of a bridge, and leaves it again.
 
-use crate::host::{AdminState, Host, Link};
+use crate::host::{Address, AdminState, Host, Link};
 use crate::interface_name::InterfaceName;
 use crate::mac_address::BACKEND_MAC;
 use crate::operation::{HookCall, LinkChange, Membership, Operation, StoreEntry};
@@ -75,14 +75,14 @@ pub fn online(vif: &Vif, bridge: &BridgeChoice, hooks: Option<HookCall>, host: &
         Mtu::Bytes(bytes) => bytes,
         Mtu::OfTheBridge => bridge.mtu,
     };
-    prepare(&mut draft, vif, &name);
+    prepare(&mut draft, vif, &name, &bridge.name);
     let port = LinkChange { mtu: Some(mtu), membership: Some(Membership::Port(bridge.name.clone())), ..LinkChange::default() };
     set_what_is_missing(&mut draft, &name, &port);
     if let Some(frontend) = vif.frontend_mtu() {
         // The frontend's folder is the guest's own: it may have filled its quota, and a driver domain may not write there at all.
         draft.may(Operation::WriteStore(vec![StoreEntry { path: frontend, value: mtu.to_string() }]));
     }
-    draft.must(Operation::SetLink { device: name.clone(), change: LinkChange::up() });
+    set_what_is_missing(&mut draft, &name, &LinkChange::up());
     announce(&mut draft, vif, hooks, Some(&bridge.name), &name);
     Ok(draft.plan)
 }
@@ -105,10 +105,15 @@ fn settle_name(draft: &mut Draft, vif: &Vif, device: &Link) -> Result<InterfaceN
     Ok(wanted.clone())
 }
 
-/// Down, with the address that all backends share, and without network addresses of its own.
-fn prepare(draft: &mut Draft, vif: &Vif, name: &InterfaceName) {
-    set_what_is_missing(draft, name, &LinkChange::down());
-    let addresses: Vec<_> = draft.host.addresses_of(name).rev().cloned().collect();
+/// Down, with the address that all backends share, and without network addresses of its own. A vif that serves its guest on this very
+/// bridge already is left running: only what is not as it should be is changed.
+fn prepare(draft: &mut Draft, vif: &Vif, name: &InterfaceName, bridge: &InterfaceName) {
+    let running = draft.host.link(name).is_some_and(|link| link.state == AdminState::Up && link.master.as_ref() == Some(bridge));
+    if !running {
+        set_what_is_missing(draft, name, &LinkChange::down());
+    }
+    let keep = |address: &Address| running && address.is_ipv6_link_local();
+    let addresses: Vec<_> = draft.host.addresses_of(name).rev().filter(|address| !keep(address)).cloned().collect();
     for address in addresses {
         draft.may(Operation::DeleteAddress(address));
     }
