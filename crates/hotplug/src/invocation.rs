@@ -352,7 +352,7 @@ fn joined(names: &[String], conjunction: &str) -> String {
 }
 
 /// The first characters of hostile input, enough to recognise it in a message.
-fn shortened(text: &str) -> String {
+pub(crate) fn shortened(text: &str) -> String {
     text.chars().take(40).collect()
 }
 

@@ -5,7 +5,7 @@ pub mod vif_bridge;
 
 use std::process::ExitCode;
 
-use crate::invocation::{Invocation, UsageError};
+use crate::invocation::{Invocation, UsageError, shortened};
 use crate::program::Program;
 use crate::report::{Report, Trouble, conclude};
 
@@ -16,7 +16,7 @@ pub fn run(program: &'static Program, pass: fn(&Invocation) -> Result<Report, Tr
     match Invocation::parse(program, std::env::args_os(), std::env::vars_os()) {
         Ok(invocation) => {
             if let [first, ..] = invocation.surplus() {
-                log::warn!("the word {first:?} after the command is of no use and has been passed over");
+                log::warn!("the word {:?} after the command is of no use and has been passed over", shortened(first));
             }
             conclude(&pass(&invocation))
         }

@@ -49,7 +49,11 @@ fn serve(invocation: &Invocation, call: &VifCall, system: &mut System) -> Result
         Err(trouble) => return Err(trouble),
     };
     let vif = describe(invocation, call, &keys)?;
-    let bridge = bridge_choice(keys.bridge.as_deref(), invocation.variable("bridge"))?;
+    let bridge = match (bridge_choice(keys.bridge.as_deref(), invocation.variable("bridge")), call.coming) {
+        // Only the hooks hear of it: the vif leaves whatever bridge it is in.
+        (Err(_), Coming::Goes) => recipe::BridgeChoice::First,
+        (choice, _) => choice?,
+    };
     let hooks = hook_call(invocation)?;
     let host = observe(system, &vif, &bridge)?;
     let mut plan = recipe::plan(call.coming, &vif, &bridge, hooks, &host)?;
@@ -127,11 +131,18 @@ fn notes(keys: &BackendKeys, call: &VifCall) -> Option<String> {
     Some(format!("vlan={} of {} is not put into effect: the interface is an untagged port", vlan.escape_default(), call.device))
 }
 
+/// Most of a sentence that is written to the store, in characters: none of them takes more than four bytes, and one write no more than 4096
+/// (`XENSTORE_PAYLOAD_MAX` in Xen's xs_wire.h).
+const SENTENCE_MAX: usize = 500;
+
 /// One write: the sentence that the toolstack logs, and the word that it waits for. Nothing is written where the folder of the
 /// backend is gone, or it would come into being again and stay.
 fn tell_toolstack(system: &mut System, backend: &StorePath, trouble: &Trouble) {
     let entry = |key: &str, value: String| StoreEntry { path: format!("{}/{key}", backend.as_str()), value };
-    let entries = vec![entry("hotplug-error", trouble.for_guest()), entry("hotplug-status", "error".to_owned())];
+    let entries = vec![
+        entry("hotplug-error", trouble.for_guest().chars().take(SENTENCE_MAX).collect()),
+        entry("hotplug-status", "error".to_owned()),
+    ];
     match system.write_if_there(backend, &entries) {
         Ok(()) => {}
         Err(failure) if failure.kind == FailureKind::Absent => {}

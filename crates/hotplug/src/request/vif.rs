@@ -7,6 +7,7 @@ use xenstore::StorePath;
 
 use crate::host::{Host, Link};
 use crate::interface_name::InterfaceName;
+use crate::invocation::shortened;
 use crate::operation::HookCall;
 use crate::plan::Refusal;
 use crate::plan::vif_bridge::BridgeChoice;
@@ -78,7 +79,7 @@ impl<'a> VifWords<'a> {
     #[must_use]
     pub fn waiting_backend(&self) -> Option<StorePath> {
         let waits = matches!(self.command, "online" | "add");
-        self.xenbus_path.filter(|_| waits).and_then(|path| StorePath::parse(path).ok())
+        self.xenbus_path.filter(|_| waits).and_then(|path| backend_folder(path).ok())
     }
 }
 
@@ -91,7 +92,12 @@ impl VifCall {
         let kind = match words.type_if.filter(|word| !word.is_empty()) {
             None | Some("vif") => VifKind::Vif,
             Some("tap") => VifKind::Tap,
-            Some(other) => return Err(Refusal::plain(format!("unknown interface type type_if={other}: it is vif or tap"))),
+            Some(other) => {
+                return Err(Refusal::plain(format!(
+                    "unknown interface type type_if={}: it is vif or tap",
+                    shortened(other).escape_default()
+                )));
+            }
         };
         let coming = match (words.command, kind) {
             ("online", VifKind::Vif) | ("add", VifKind::Tap) => Coming::Comes,
@@ -107,8 +113,7 @@ impl VifCall {
 
     fn of_vif(words: &VifWords<'_>) -> Result<(InterfaceName, StorePath), Refusal> {
         let path = needed(words.xenbus_path, "XENBUS_PATH", "XENBUS_PATH=backend/vif/1/0")?;
-        let backend =
-            StorePath::parse(path).map_err(|error| Refusal::plain(format!("XENBUS_PATH is not a XenStore path: {error}")))?;
+        let backend = backend_folder(path)?;
         let device = device_name(needed(words.named_vif(), "vif", "vif=vif1.0")?, "vif")?;
         Ok((device, backend))
     }
@@ -135,8 +140,27 @@ fn needed<'a>(value: Option<&'a str>, name: &str, example: &str) -> Result<&'a s
     })
 }
 
+/// The folder of a vif's backend, such as `backend/vif/1/0`: of another one, keys would be read and written that are nobody's of ours.
+fn backend_folder(text: &str) -> Result<StorePath, Refusal> {
+    let path = StorePath::parse(text).map_err(|error| Refusal::plain(format!("XENBUS_PATH is not a XenStore path: {error}")))?;
+    let mut parts = path.as_str().rsplit('/');
+    let numbers = (parts.next().map(str::parse::<u32>), parts.next().map(str::parse::<u16>));
+    match (numbers, parts.next(), parts.next()) {
+        ((Some(Ok(_)), Some(Ok(_))), Some(_), Some("backend")) => Ok(path),
+        _ => Err(Refusal::plain(format!(
+            "XENBUS_PATH={} is not the folder of an interface's backend such as backend/vif/1/0",
+            shortened(text).escape_default()
+        ))),
+    }
+}
+
 fn device_name(text: &str, variable: &str) -> Result<InterfaceName, Refusal> {
-    text.parse().map_err(|error| Refusal::plain(format!("{variable} names no interface: {error}")))
+    let name: InterfaceName = text.parse().map_err(|error| Refusal::plain(format!("{variable} names no interface: {error}")))?;
+    match name.as_str() {
+        // It would be taken down, and with it much of the host.
+        "lo" => Err(Refusal::plain(format!("{variable}=lo is no guest's interface"))),
+        _ => Ok(name),
+    }
 }
 
 /// The keys of a backend's folder that matter here, in the order in which [`BackendKeys::from_values`] takes their values.
@@ -283,14 +307,14 @@ impl Vif {
         })
     }
 
-    /// The device of this vif, if it is still there. Another guest's that bears the name this one asked for is not it.
+    /// The device of this vif, if it is still there. A bridge is never it. Another guest's that bears the name this one asked for is not it.
     #[must_use]
     pub fn leftover<'a>(&self, host: &'a Host) -> Option<&'a Link> {
         let renamed = || {
             let link = host.link(self.renamed.as_ref()?)?;
             link.alias.as_ref().is_none_or(|alias| *alias == self.alias()).then_some(link)
         };
-        host.link(&self.device).or_else(renamed)
+        host.link(&self.device).or_else(renamed).filter(|link| !link.is_bridge())
     }
 
     /// The names under which the device may be found.
