@@ -1,0 +1,287 @@
+//! Every act of a plan made to fail in turn, on the running kernel: the run must end in an error that names the act, and the host must be
+//! as it was.
+//!
+//! Each act fails in two ways: without having done anything, and after it was done all the same (as when the answer is lost).
+#![allow(clippy::unwrap_used)] // Helpers of tests are tests; clippy only knows the functions marked so.
+
+use std::time::Duration;
+
+use hotplug::apply::journal::Journal;
+use hotplug::apply::{Effects, Failure, FailureKind, Outcome, Run, Stopped};
+use hotplug::host::{AdminState, Host, LiveRename};
+use hotplug::interface_name::InterfaceName;
+use hotplug::operation::Operation;
+use hotplug::plan::layer3::moving_keys;
+use hotplug::plan::network_bridge::{self, Names};
+use hotplug::plan::{OnFailure, Plan, vif_bridge};
+use hotplug::request::vif::{BACKEND_KEYS, BackendKeys, Vif, VifCall, VifWords, bridge_choice};
+use hotplug::system::{Depth, System};
+use testbed::guest::{Dom0, Guest, Nic};
+use testbed::machine::{Machine, wait_for};
+use testbed::state::State;
+
+#[path = "common/lan.rs"]
+mod lan;
+
+use lan::{Lan, ip_lines, settled};
+
+/// How long the kernel may take to finish what it does after its answer.
+const SETTLING: Duration = Duration::from_secs(5);
+
+/// How an act fails.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Manner {
+    /// Nothing was done.
+    NotDone,
+    /// It was done, and then reported as failed.
+    DoneAllTheSame,
+}
+
+/// Whether acts are done, or those of a run that went through are taken back: no place for a fault of this test.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Way {
+    Forward,
+    Back,
+}
+
+/// The machine, on which one act fails.
+struct Faulty {
+    system: System,
+    /// How many acts there were on the way forward.
+    acts: usize,
+    way: Way,
+    fault: Option<(usize, Manner)>,
+    /// The act that failed.
+    failed: Option<Operation>,
+}
+
+impl Faulty {
+    fn new(fault: Option<(usize, Manner)>) -> Self {
+        Self { system: System::open(), acts: 0, way: Way::Forward, fault, failed: None }
+    }
+}
+
+impl Effects for Faulty {
+    fn perform(&mut self, operation: &Operation) -> Result<(), Failure> {
+        if self.way == Way::Back {
+            return self.system.perform(operation);
+        }
+        let number = self.acts;
+        self.acts += 1;
+        match self.fault {
+            Some((place, manner)) if place == number => {
+                self.failed = Some(operation.clone());
+                if manner == Manner::DoneAllTheSame {
+                    self.system.perform(operation)?;
+                }
+                Err(Failure::new(operation, "made to fail", FailureKind::Other))
+            }
+            _ => self.system.perform(operation),
+        }
+    }
+}
+
+/// What became of a run.
+type Ending = Result<Outcome, Stopped>;
+
+/// A way to run a plan on a machine: looks, plans, and carries it out; a run that does not fail is taken back at its end.
+type Scenario<'a> = &'a (dyn Fn(&mut Faulty) -> Ending + Sync);
+
+/// Fails each act of `scenario` in turn; returns the number of acts.
+fn fail_everywhere(title: &str, machine: &Machine, scenario: Scenario<'_>) -> usize {
+    let before = settled(machine);
+    let play = |fault| {
+        let played = machine.inside(|| {
+            let mut faulty = Faulty::new(fault);
+            let ending = scenario(&mut faulty);
+            (ending, faulty.acts, faulty.failed)
+        });
+        played.unwrap()
+    };
+    let (ending, places, _) = play(None);
+    ending.unwrap();
+    assert!(as_before(machine, &before).is_empty(), "{title}: undone as a whole:\n{}", as_before(machine, &before).join("\n"));
+    for manner in [Manner::NotDone, Manner::DoneAllTheSame] {
+        for place in 0..places {
+            let (ending, _, failed) = play(Some((place, manner)));
+            let failed = failed.unwrap();
+            let wrong: Vec<String> = complaint(&ending, &failed).into_iter().chain(as_before(machine, &before)).collect();
+            // What is not undone would be found again at every act that follows.
+            assert!(wrong.is_empty(), "{title}: act {place}, {manner:?}, `{failed}`:\n{}", wrong.join("\n"));
+        }
+    }
+    println!("{title}: each of {places} acts failed in two ways");
+    places
+}
+
+fn complaint(ending: &Ending, failed: &Operation) -> Option<String> {
+    match ending {
+        Ok(outcome) => match outcome.tolerated.iter().any(|failure| failure.act == failed.to_string()) {
+            true => None,
+            false => Some("the failure is nowhere told".to_owned()),
+        },
+        Err(Stopped::Undone(failure)) if failure.to_string().contains(&failed.to_string()) => None,
+        Err(other) => Some(format!("ended with: {other}")),
+    }
+}
+
+/// What differs from `before`, once the kernel has had time for its afterthoughts.
+fn as_before(machine: &Machine, before: &State) -> Vec<String> {
+    let now = || State::of(machine).unwrap();
+    match wait_for("the state as before", SETTLING, || Ok(now() == *before)) {
+        Ok(()) => vec![],
+        Err(_) => before.difference(&now()).lines().to_vec(),
+    }
+}
+
+fn name(text: &str) -> InterfaceName {
+    text.parse().unwrap()
+}
+
+fn observe(system: &mut System, devices: &[InterfaceName], renaming: LiveRename) -> Host {
+    let keys: Vec<_> = moving_keys().collect();
+    let host = system.host_of(devices, Depth::Everything, &keys).unwrap();
+    match renaming {
+        LiveRename::Refused => Host { live_rename: renaming, ..host },
+        LiveRename::Allowed => host,
+    }
+}
+
+/// Ends a run that went through: it is taken back, so that the next one finds the host as before.
+fn taken_back(mut run: Run<'_, Faulty>) -> Outcome {
+    run.look(|faulty| {
+        faulty.way = Way::Back;
+        Ok::<_, Stopped>(())
+    })
+    .unwrap();
+    let left = run.undo();
+    assert!(left.is_empty(), "taking back a whole run: {left:?}");
+    run.finish()
+}
+
+fn names(bridge: &str) -> Names {
+    Names::new(name("eth0"), Some(name(bridge))).unwrap()
+}
+
+fn start(faulty: &mut Faulty, bridge: &str, renaming: LiveRename) -> Ending {
+    let names = names(bridge);
+    let devices = [names.bridge.clone(), names.port.clone(), names.netdev.clone()];
+    let before = observe(&mut faulty.system, std::slice::from_ref(&names.netdev), renaming);
+    let mut run = Run::new(faulty, Journal::None);
+    run.carry_out(&network_bridge::start(&names, &before), before.clone())?;
+    let found = run.look(|faulty| Ok::<_, Stopped>(observe(&mut faulty.system, &devices, renaming)))?;
+    let gateway = "192.168.1.1".parse().ok();
+    run.carry_out(&network_bridge::after_start(&names, &before, &found, gateway), found)?;
+    Ok(taken_back(run))
+}
+
+fn stop(faulty: &mut Faulty, bridge: &str, renaming: LiveRename) -> Ending {
+    let names = names(bridge);
+    let system = &mut faulty.system;
+    let mut before = observe(system, std::slice::from_ref(&names.bridge), renaming);
+    let port = observe(system, std::slice::from_ref(&names.port), renaming);
+    before.links.extend(port.links);
+    before.sysctls.extend(port.sysctls);
+    let devices = [names.bridge.clone(), names.port.clone(), names.netdev.clone()];
+    let plan = network_bridge::stop(&names, &before, AdminState::Up).unwrap();
+    let mut run = Run::new(faulty, Journal::None);
+    run.carry_out(&plan, before.clone())?;
+    let found = run.look(|faulty| Ok::<_, Stopped>(observe(&mut faulty.system, &devices, renaming)))?;
+    run.carry_out(&network_bridge::after_stop(&names, &before, &found), found)?;
+    Ok(taken_back(run))
+}
+
+fn start_everywhere(bridge: &str, renaming: LiveRename) {
+    let lan = Lan::rich();
+    let places =
+        fail_everywhere(&format!("start, bridge={bridge}, {renaming:?}"), &lan.dom0, &|faulty| start(faulty, bridge, renaming));
+    let expected = if renaming == LiveRename::Refused { 35 } else { 40 };
+    assert!(places >= expected, "only {places} places");
+}
+
+fn stop_everywhere(bridge: &str, renaming: LiveRename) {
+    let lan = Lan::rich();
+    lan.succeed(&format!("start netdev=eth0 bridge={bridge}"));
+    let places =
+        fail_everywhere(&format!("stop, bridge={bridge}, {renaming:?}"), &lan.dom0, &|faulty| stop(faulty, bridge, renaming));
+    assert!(places >= 30, "only {places} places");
+}
+
+#[test]
+fn start_with_renaming_while_up() {
+    start_everywhere("eth0", LiveRename::Allowed);
+}
+
+#[test]
+fn start_with_renaming_while_down() {
+    start_everywhere("eth0", LiveRename::Refused);
+}
+
+#[test]
+fn start_with_a_bridge_of_another_name() {
+    start_everywhere("xenbr0", LiveRename::Allowed);
+}
+
+#[test]
+fn stop_with_renaming_while_up() {
+    stop_everywhere("eth0", LiveRename::Allowed);
+}
+
+#[test]
+fn stop_with_renaming_while_down() {
+    stop_everywhere("eth0", LiveRename::Refused);
+}
+
+#[test]
+fn stop_with_a_bridge_of_another_name() {
+    stop_everywhere("xenbr0", LiveRename::Allowed);
+}
+
+/// What vif-bridge does once it has read the store.
+fn online(faulty: &mut Faulty) -> Ending {
+    let words = VifWords { command: "online", vif: Some("vif1.0"), xenbus_path: Some("backend/vif/1/0"), ..VifWords::default() };
+    let call = VifCall::parse(&words).unwrap().unwrap();
+    let system = &mut faulty.system;
+    let values = system.read_backend(&call.backend).unwrap().keys;
+    assert_eq!(values.len(), BACKEND_KEYS.len());
+    let keys = BackendKeys::from_values(values).unwrap();
+    let vif = Vif::new(&call, &keys, |_| None).unwrap();
+    let bridge = bridge_choice(keys.bridge.as_deref(), None).unwrap();
+    let devices = [name("vif1.0"), name("guest"), name("xenbr0")];
+    let host = system.host_of(&devices, Depth::Addresses, &[]).unwrap();
+    let plan = vif_bridge::online(&vif, &bridge, None, &host).unwrap();
+    assert!(must_acts(&plan) >= 4, "{plan:?}");
+    let mut run = Run::new(faulty, Journal::None);
+    run.carry_out(&plan, host)?;
+    Ok(taken_back(run))
+}
+
+fn must_acts(plan: &Plan) -> usize {
+    plan.steps.iter().filter(|step| step.on_failure == OnFailure::Abort).count()
+}
+
+#[test]
+fn vif_online_with_name_and_mtu() {
+    let dom0 = Dom0::new("dom0").unwrap();
+    let guest = Guest::new(1).unwrap();
+    for machine in [dom0.machine(), guest.machine()] {
+        machine.set_sysctl("net.ipv6.conf.default.accept_dad", "0").unwrap();
+    }
+    let nic = Nic { mtu: Some(1400), vifname: Some("guest".to_owned()), ..Nic::on_bridge("xenbr0") };
+    let _vif = guest.attach(&dom0, nic).unwrap();
+    guest.machine().ip("link set eth0 up").unwrap();
+    // A port that is up from the beginning keeps the bridge's own state out of what is compared.
+    ip_lines(
+        dom0.machine(),
+        "link add xenbr0 address 02:00:00:00:00:01 type bridge stp_state 0 forward_delay 0
+         link add in0 address 02:00:00:00:00:02 type veth peer name out0 address 02:00:00:00:00:03
+         link set in0 master xenbr0
+         link set in0 up
+         link set out0 up
+         link set xenbr0 up
+         link set vif1.0 address 02:00:00:00:00:04
+         address add 192.168.9.9/24 dev vif1.0",
+    );
+    let places = fail_everywhere("vif-bridge online", dom0.machine(), &online);
+    assert!(places >= 7, "only {places} places");
+}
