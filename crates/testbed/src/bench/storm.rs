@@ -82,22 +82,24 @@ fn misplaced(bench: &Bench, vifs: &[Vif], action: Hotplug) -> Result<usize> {
 }
 
 fn storm_of(machine: &Machine, calls: &[Call]) -> Result<Storm> {
-    let start_line = Barrier::new(calls.len() + 1);
+    let start_line = Barrier::new(calls.len());
+    let run = &|call| {
+        start_line.wait();
+        let start = Instant::now();
+        let success = process::cost_here(call).is_ok();
+        (success, start, Instant::now())
+    };
     // The runners inherit the namespaces of the thread that starts them.
-    let (total, walls) = machine.inside(|| {
+    let runs: Vec<_> = machine.inside(|| {
         thread::scope(|scope| {
-            let run = |call| {
-                start_line.wait();
-                let start = Instant::now();
-                (process::cost_here(call).is_ok(), start.elapsed().as_secs_f64())
-            };
             let runners: Vec<_> = calls.iter().map(|call| scope.spawn(move || run(call))).collect();
-            start_line.wait();
-            let start = Instant::now();
-            let walls: Vec<_> = runners.into_iter().filter_map(|runner| runner.join().ok()).collect();
-            (start.elapsed().as_secs_f64(), walls)
+            runners.into_iter().filter_map(|runner| runner.join().ok()).collect()
         })
     })?;
-    let each = Spread::of(walls.iter().map(|&(_, wall)| wall)).ok_or_else(|| Error::new("a storm of no vif"))?;
-    Ok(Storm { total, each, failures: calls.len() - walls.iter().filter(|(success, _)| *success).count() })
+    let nothing = || Error::new("a storm of no vif");
+    let first = runs.iter().map(|&(_, start, _)| start).min().ok_or_else(nothing)?;
+    let last = runs.iter().map(|&(_, _, end)| end).max().ok_or_else(nothing)?;
+    let each = Spread::of(runs.iter().map(|&(_, start, end)| (end - start).as_secs_f64())).ok_or_else(nothing)?;
+    let failures = calls.len() - runs.iter().filter(|(success, ..)| *success).count();
+    Ok(Storm { total: (last - first).as_secs_f64(), each, failures })
 }

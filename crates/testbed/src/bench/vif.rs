@@ -80,7 +80,9 @@ impl Bench {
     /// # Errors
     /// As [`Guest::attach`].
     pub fn attach(&self, handle: u16) -> Result<Vif> {
-        self.guest.attach(&self.dom0, Nic { handle, ..Nic::on_bridge(BRIDGE) })
+        let [high, low] = handle.to_be_bytes();
+        let mac = Some(format!("00:16:3e:07:{high:02x}:{low:02x}"));
+        self.guest.attach(&self.dom0, Nic { handle, mac, ..Nic::on_bridge(BRIDGE) })
     }
 
     /// The names of the bridge's ports.
