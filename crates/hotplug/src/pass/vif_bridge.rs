@@ -146,6 +146,8 @@ fn tell_toolstack(system: &mut System, backend: &StorePath, trouble: &Trouble) {
     match system.write_if_there(backend, &entries) {
         Ok(()) => {}
         Err(failure) if failure.kind == FailureKind::Absent => {}
+        // The trouble was that nothing could be asked: most likely of the store, and then the same is not worth a second line.
+        Err(failure) if matches!(trouble, Trouble::System(_)) => log::debug!("{failure}"),
         Err(failure) => log::warn!("{}", crate::apply::Failure::new(&Operation::WriteStore(entries), failure.cause, failure.kind)),
     }
 }
