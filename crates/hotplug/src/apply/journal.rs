@@ -156,7 +156,7 @@ mod tests {
         journal.append(&step("eth1")).unwrap();
         journal.forget_last();
         drop(journal);
-        fs::OpenOptions::new().append(true).open(&path).unwrap().write_all(b"[{\"SetLi").unwrap();
+        OpenOptions::new().append(true).open(&path).unwrap().write_all(b"[{\"SetLi").unwrap();
         let (inverses, journal) = Journal::left_behind(&path).unwrap().unwrap();
         assert_eq!(inverses, [step("eth0"), vec![]]);
         journal.close();
