@@ -77,7 +77,12 @@ host_state() {
   xenstore-list /local/domain
 }
 
-remember() { host_state >"/run/test/host-$1"; } # NAME
+# IPv6 takes a second or two to be sure that nobody else has an address.
+settled() { equal "" "$(ip -6 -o address show tentative)"; }
+remember() { # NAME
+  eventually 20 settled
+  host_state >"/run/test/host-$1"
+}
 host_is_as_in() { # FILE
   host_state >/run/test/host-now
   diff -U0 "$1" /run/test/host-now
@@ -99,6 +104,7 @@ new_bridge() { # NAME ADDRESS/LENGTH [BRIDGE-OPTIONS…]
   ip link set "$1-uplink" addrgenmode none master "$1" up
   ip link set "$1" addrgenmode none up
   ip address add "$2" dev "$1"
+  eventually 10 grep -Fx up "/sys/class/net/$1/operstate"
 }
 delete_bridge() { # NAME
   ip link delete "$1"
@@ -120,7 +126,7 @@ type = "pv"
 memory = 80
 kernel = "/guest/linux"
 ramdisk = "/guest/linux.cpio"
-extra = "console=hvc0 quiet mitigations=off ${3:-}"
+extra = "console=hvc0 quiet $(</tests/fast-kernel) ${3:-}"
 vif = ['$2']
 CONFIG
 }
@@ -148,7 +154,7 @@ domain_exists() { xl domid "$1"; }
 vif_of() { echo "vif$(xl domid "$1").${2:-0}"; }                  # NAME [DEVID]
 backend_of() { echo "backend/vif/$(xl domid "$1")/${2:-0}"; }     # NAME [DEVID]
 guest_said() { # NAME TEXT [SECONDS]
-  eventually "${3:-60}" grep -F "guest: $2" "/var/log/xen/console/guest-$1.log" || { tail -n 60 "/var/log/xen/console/guest-$1.log"; return 1; }
+  eventually "${3:-90}" grep -F "guest: $2" "/var/log/xen/console/guest-$1.log" || { tail -n 60 "/var/log/xen/console/guest-$1.log"; return 1; }
 }
 
 # --- calling a program as a toolstack does -----------------------------------------------------------------------------------------

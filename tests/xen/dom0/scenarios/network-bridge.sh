@@ -27,7 +27,7 @@ ip rule add from 192.168.1.101 lookup 100 priority 1000
 ip rule add iif eth0 lookup 200 priority 1001
 ip -6 rule add from 2001:db8:1::101 lookup 100 priority 1000
 ip neighbour add 192.168.1.77 lladdr 00:11:22:33:44:55 nud permanent dev eth0
-eventually 10 sh -c '! ip -6 address show tentative | grep .' # the link-local address settles
+eventually 10 settled
 require "the gateway answers before" answers 192.168.1.1
 require "the gateway answers by IPv6 before" answers 2001:db8:1::1
 

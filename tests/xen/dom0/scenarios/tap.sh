@@ -1,5 +1,6 @@
 # The emulated NIC of an HVM guest: libxl calls the program a second time, `add type_if=tap`, for the tap device vifD.N-emu of its
 # device model. No device model runs here; the tap device and the store entry are made by hand.
+modprobe tun
 new_bridge xenbr0 10.0.0.1/24
 ip link set xenbr0 mtu 1400
 xenstore-write backend/vif/77/0/bridge xenbr0 backend/vif/77/0/hotplug-status ""
@@ -26,5 +27,5 @@ check "remove with a vifname succeeds" as_libxl vif-bridge remove tap 77 0
 check "the renamed tap device is no port any more" equal 0 "$(guest_ports_of xenbr0)"
 ip link delete web0-emu
 
-xenstore-rm backend/vif/77
+xenstore-rm -t backend/vif/77 # -t: and the parents, when they are empty
 delete_bridge xenbr0
