@@ -5,6 +5,7 @@ mod attributes;
 mod backend;
 mod child;
 mod connection;
+mod events;
 mod files;
 pub mod hooks;
 pub mod ifupdown;

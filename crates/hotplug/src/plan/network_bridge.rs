@@ -12,6 +12,8 @@ use crate::plan::{Plan, Refusal};
 
 /// How long a device may take to negotiate its link, as the original waits.
 pub const CARRIER_LIMIT: Duration = Duration::from_secs(10);
+/// How long a bridge may take to notice that its port has a link; one without a cable never does.
+pub const BRIDGE_LIMIT: Duration = Duration::from_secs(1);
 /// How long the gateway may take to answer once the bridge is in place.
 pub const CHECK_LIMIT: Duration = Duration::from_secs(5);
 
@@ -203,9 +205,10 @@ pub fn start(names: &Names, host: &Host) -> Plan {
         draft.must(Operation::SetLink { device: names.port.clone(), change: LinkChange::up() });
     }
     draft.must(Operation::SetLink { device: names.port.clone(), change: LinkChange::port_of(&names.bridge) });
-    if !was_running {
-        draft.may(Operation::AwaitCarrier { device: names.port.clone(), limit: CARRIER_LIMIT });
-    }
+    // A bridge sends nothing until the kernel has taken notice of its first port; an ARP request lost there is repeated a second later. The
+    // port itself goes on sending meanwhile.
+    let limit = if was_running { BRIDGE_LIMIT } else { CARRIER_LIMIT };
+    draft.may(Operation::AwaitCarrier { device: names.bridge.clone(), limit });
     transfer.replace_routes(&mut draft);
     transfer.add_neighbours(&mut draft);
     transfer.clear_source(&mut draft);

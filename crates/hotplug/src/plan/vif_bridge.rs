@@ -76,13 +76,12 @@ pub fn online(vif: &Vif, bridge: &BridgeChoice, hooks: Option<HookCall>, host: &
         Mtu::OfTheBridge => bridge.mtu,
     };
     prepare(&mut draft, vif, &name, &bridge.name);
-    let port = LinkChange { mtu: Some(mtu), membership: Some(Membership::Port(bridge.name.clone())), ..LinkChange::default() };
+    let port = LinkChange { mtu: Some(mtu), membership: Some(Membership::Port(bridge.name.clone())), ..LinkChange::up() };
     set_what_is_missing(&mut draft, &name, &port);
     if let Some(frontend) = vif.frontend_mtu() {
         // The frontend's folder is the guest's own: it may have filled its quota, and a driver domain may not write there at all.
         draft.may(Operation::WriteStore(vec![StoreEntry { path: frontend, value: mtu.to_string() }]));
     }
-    set_what_is_missing(&mut draft, &name, &LinkChange::up());
     announce(&mut draft, vif, hooks, Some(&bridge.name), &name);
     Ok(draft.plan)
 }

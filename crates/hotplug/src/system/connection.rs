@@ -4,18 +4,18 @@
 //! a lost entry of a table looks like an entry that is not there.
 
 use std::fmt;
+use std::io;
 use std::time::Duration;
 
-use futures_util::StreamExt;
 use netlink_packet_core::{
     DecodeError, DoneMessage, ErrorMessage, NLM_F_ACK, NLM_F_ACK_TLVS, NLM_F_CAPPED, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST,
     NetlinkDeserializable, NetlinkHeader, NetlinkMessage, NetlinkPayload, NetlinkSerializable,
 };
 use netlink_packet_route::RouteNetlinkMessage;
-use netlink_sys::{AsyncSocket, SocketAddr, protocols::NETLINK_ROUTE};
+use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
 use nix::errno::Errno;
-use rtnetlink::proto::{ConnectionHandle, new_connection};
-use tokio::runtime::{Builder, Runtime};
+use nix::sys::socket::{setsockopt, sockopt::ReceiveTimeout};
+use nix::sys::time::TimeVal;
 
 use super::attributes::Attributes;
 
@@ -113,30 +113,33 @@ impl From<DecodeError> for KernelError {
     }
 }
 
-/// An open rtnetlink socket, and what drives it.
+/// An open rtnetlink socket.
+///
+/// One question is asked at a time and its answer waited for, so the socket simply blocks: an event loop in between would treble the
+/// system calls of every question, in programs whose whole run costs little more than their start.
 pub(super) struct Connection {
-    runtime: Runtime,
-    handle: ConnectionHandle<Message>,
+    socket: Socket,
+    /// The number of the last question.
+    sequence: u32,
+    /// Where answers are received.
+    buffer: Vec<u8>,
 }
+
+/// The kernel puts no more into one datagram of a table (net/netlink/af_netlink.c, `netlink_dump()`).
+const DATAGRAM_MAX: usize = 32 * 1024;
 
 impl Connection {
     /// Opens a socket in the network namespace of this thread.
     pub fn open() -> Result<Self, KernelError> {
-        let broken = |act: &str, cause: std::io::Error| KernelError::Broken(format!("{act}: {cause}"));
-        let runtime = Builder::new_current_thread().enable_all().build().map_err(|cause| broken("no event loop", cause))?;
-        let guard = runtime.enter();
-        let (mut connection, handle, _) = new_connection::<Message>(NETLINK_ROUTE).map_err(|cause| broken("no socket", cause))?;
-        // Silence and success would look the same without these two.
-        connection.set_forward_ack(true);
-        connection.set_forward_done(true);
-        let socket = connection.socket_mut().socket_mut();
+        let broken = |cause: &dyn fmt::Display| KernelError::Broken(format!("no socket: {cause}"));
+        let socket = Socket::new(NETLINK_ROUTE).map_err(|cause| broken(&cause))?;
+        let limit = TimeVal::new(ANSWER_LIMIT.as_secs().try_into().unwrap_or(i64::MAX), 0);
+        setsockopt(&socket, ReceiveTimeout, &limit).map_err(|cause| broken(&cause))?;
         // Kernels before 4.12 and 4.20 lack them: then errors are numbers only, and filters are left to us.
         let _ = socket.set_ext_ack(true);
         let _ = socket.set_cap_ack(true);
         let _ = socket.set_netlink_get_strict_chk(true);
-        runtime.spawn(connection);
-        drop(guard);
-        Ok(Self { runtime, handle })
+        Ok(Self { socket, sequence: 0, buffer: Vec::with_capacity(DATAGRAM_MAX) })
     }
 
     /// Has the kernel do something, and waits for its word that it is done.
@@ -163,29 +166,71 @@ impl Connection {
     }
 
     fn exchange(&mut self, message: Message, flags: u16) -> Result<Replies, KernelError> {
+        self.sequence = self.sequence.wrapping_add(1);
         let mut header = NetlinkHeader::default();
         header.flags = flags;
-        let packet = NetlinkMessage::new(header, NetlinkPayload::InnerMessage(message));
-        let Self { runtime, handle } = self;
-        let mut stream =
-            handle.request(packet, SocketAddr::new(0, 0)).map_err(|_| KernelError::Broken("the socket is closed".to_owned()))?;
-        let single = flags & (NLM_F_ACK | NLM_F_DUMP) == 0;
-        runtime.block_on(async {
-            let answers = async {
-                let mut replies = Replies::default();
-                while let Some(packet) = stream.next().await {
-                    if replies.take(packet)? == Progress::Finished || single {
-                        return Ok(replies);
-                    }
-                }
-                Err(KernelError::Broken("the socket was closed before the answer".to_owned()))
-            };
-            match tokio::time::timeout(ANSWER_LIMIT, answers).await {
-                Ok(result) => result,
-                Err(_) => Err(KernelError::Broken(format!("no answer within {} s", ANSWER_LIMIT.as_secs()))),
+        header.sequence_number = self.sequence;
+        let mut packet = NetlinkMessage::new(header, NetlinkPayload::InnerMessage(message));
+        packet.finalize();
+        let mut bytes = vec![0; packet.buffer_len()];
+        packet.serialize(&mut bytes);
+        let broken = |cause: io::Error| KernelError::Broken(format!("nothing can be sent: {cause}"));
+        self.socket.send_to(&bytes, &SocketAddr::new(0, 0), 0).map_err(broken)?;
+        let expected = if flags & (NLM_F_ACK | NLM_F_DUMP) == 0 { Expected::OneMessage } else { Expected::UntilTheEnd };
+        let mut replies = Replies::default();
+        loop {
+            self.receive()?;
+            if self.take_datagram(&mut replies, expected)? == Progress::Finished {
+                return Ok(replies);
             }
-        })
+        }
     }
+
+    /// Receives one datagram of the kernel's.
+    fn receive(&mut self) -> Result<(), KernelError> {
+        loop {
+            self.buffer.clear();
+            match self.socket.recv_from(&mut self.buffer, 0) {
+                Ok((_, sender)) if sender.port_number() == 0 => return Ok(()),
+                // Any process may send to a netlink socket; only the kernel's word counts.
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    return Err(KernelError::Broken(format!("no answer within {} s", ANSWER_LIMIT.as_secs())));
+                }
+                Err(error) if error.raw_os_error() == Some(Errno::ENOBUFS as i32) => {
+                    return Err(KernelError::Broken("an answer was lost (socket buffer overrun)".to_owned()));
+                }
+                Err(error) => return Err(KernelError::Broken(error.to_string())),
+            }
+        }
+    }
+
+    /// Takes the messages of a datagram that answer the last question; those of an earlier one that was given up are passed over.
+    fn take_datagram(&mut self, replies: &mut Replies, expected: Expected) -> Result<Progress, KernelError> {
+        let mut rest = self.buffer.as_slice();
+        while !rest.is_empty() {
+            let packet = NetlinkMessage::<Message>::deserialize(rest)?;
+            let length = usize::try_from(packet.header.length).unwrap_or(usize::MAX).max(1);
+            rest = rest.get(length.next_multiple_of(4)..).unwrap_or_default();
+            if packet.header.sequence_number != self.sequence {
+                continue;
+            }
+            if replies.take(packet)? == Progress::Finished || expected == Expected::OneMessage {
+                return Ok(Progress::Finished);
+            }
+        }
+        Ok(Progress::Going)
+    }
+}
+
+/// How much the kernel says to a question.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Expected {
+    /// The thing asked for, or an error.
+    OneMessage,
+    /// Whatever there is, and then a word that this was all.
+    UntilTheEnd,
 }
 
 /// Whether a table was read without a change in between.
@@ -224,7 +269,7 @@ impl Replies {
             NetlinkPayload::InnerMessage(_) => Err(KernelError::Nonsense("its table has no end".to_owned())),
             NetlinkPayload::Done(done) => judge_done(&done).map(|()| Progress::Finished),
             NetlinkPayload::Error(error) => judge_error(&header, &error).map(|()| Progress::Finished),
-            NetlinkPayload::Overrun(_) => Err(KernelError::Broken("an answer was lost (socket buffer overrun)".to_owned())),
+            NetlinkPayload::Overrun(_) => Err(KernelError::Broken("an answer was lost in the kernel".to_owned())),
             _ => Ok(Progress::Going),
         }
     }

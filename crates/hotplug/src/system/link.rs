@@ -10,6 +10,7 @@ use rtnetlink::{LinkBridge, LinkMessageBuilder, LinkUnspec};
 
 use super::attributes::Attributes;
 use super::connection::{KernelError, Message};
+use super::events::LinkEvents;
 use super::kernel::Kernel;
 use crate::host::{AdminState, Link, LinkKind, LiveRename, Switch};
 use crate::interface_name::InterfaceName;
@@ -273,15 +274,19 @@ fn live_rename_by_release() -> LiveRename {
     }
 }
 
-/// How often a device is looked at while its link is awaited.
-const CARRIER_INTERVAL: Duration = Duration::from_millis(10);
+/// The longest wait between two looks: news may be lost when there are very many.
+const CARRIER_INTERVAL: Duration = Duration::from_millis(500);
 
-/// Waits until a device has a link, at most for `limit`.
+/// Waits until a device has a link and the kernel sends through it, at most for `limit`.
+///
+/// The second follows the first only when the kernel's link watch has run (net/core/link_watch.c); what is sent before is lost. `IFF_RUNNING`
+/// shows it.
 ///
 /// # Errors
 /// `ETIMEDOUT` when it has none by then.
 pub(super) fn await_carrier(kernel: &mut Kernel, device: &InterfaceName, limit: Duration) -> Result<(), KernelError> {
     let begin = Instant::now();
+    let mut events = None;
     loop {
         let seen = by_name(kernel, device)?.ok_or(KernelError::errno(Errno::ENODEV))?;
         if seen.has_carrier() {
@@ -291,6 +296,10 @@ pub(super) fn await_carrier(kernel: &mut Kernel, device: &InterfaceName, limit: 
             let message = format!("{device} has no link (no cable, or the other end is down)");
             return Err(KernelError::Refused { errno: Errno::ETIMEDOUT, message: Some(message) });
         };
-        std::thread::sleep(left.min(CARRIER_INTERVAL));
+        match &mut events {
+            // It may have come between the look and the subscription: look again at once.
+            None => events = Some(LinkEvents::subscribe()?),
+            Some(events) => events.wait(left.min(CARRIER_INTERVAL)),
+        }
     }
 }
