@@ -96,17 +96,6 @@ impl Session<'_> {
         folder.ok().flatten().and_then(|text| Record::from_text(&text)).unwrap_or_default()
     }
 
-    fn write_record(&self, record: &Record) {
-        let Some(folder) = &self.folder else { return };
-        let written = match record.started.is_empty() {
-            true => folder.remove_state(RECORD),
-            false => folder.write_state(RECORD, &record.to_text()),
-        };
-        if let Err(error) = written {
-            log::warn!("{error}; `stop` will go by what it finds on the host");
-        }
-    }
-
     fn journal(&self) -> Result<Journal, Trouble> {
         match &self.folder {
             Some(folder) => Journal::begin(&folder.state_file(JOURNAL)).map_err(|error| Refusal::plain(error.to_string()).into()),
@@ -137,6 +126,17 @@ impl Session<'_> {
             AntiSpoof::Yes => vec!["antispoof=yes is not put into effect: guests are not kept to their own addresses".to_owned()],
             AntiSpoof::No => vec![],
         }
+    }
+}
+
+fn write_record(folder: Option<&RunDirectory>, record: &Record) {
+    let Some(folder) = folder else { return };
+    let written = match record.started.is_empty() {
+        true => folder.remove_state(RECORD),
+        false => folder.write_state(RECORD, &record.to_text()),
+    };
+    if let Err(error) = written {
+        log::warn!("{error}; `stop` will go by what it finds on the host");
     }
 }
 

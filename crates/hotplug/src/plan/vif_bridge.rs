@@ -75,7 +75,7 @@ pub fn online(vif: &Vif, bridge: &BridgeChoice, hooks: Option<HookCall>, host: &
         Mtu::Bytes(bytes) => bytes,
         Mtu::OfTheBridge => bridge.mtu,
     };
-    prepare(&mut draft, vif, &name, &bridge.name);
+    prepare(&mut draft, &name, &bridge.name);
     let port = LinkChange { mtu: Some(mtu), membership: Some(Membership::Port(bridge.name.clone())), ..LinkChange::up() };
     set_what_is_missing(&mut draft, &name, &port);
     if let Some(frontend) = vif.frontend_mtu() {
@@ -100,13 +100,15 @@ fn settle_name(draft: &mut Draft, vif: &Vif, device: &Link) -> Result<InterfaceN
     if device.state == AdminState::Up {
         draft.must(Operation::SetLink { device: device.name.clone(), change: LinkChange::down() });
     }
+    let alias = LinkChange { alias: Some(vif.alias()), ..LinkChange::default() };
+    draft.may(Operation::SetLink { device: device.name.clone(), change: alias });
     draft.must(Operation::RenameLink { from: device.name.clone(), to: wanted.clone() });
     Ok(wanted.clone())
 }
 
 /// Down, with the address that all backends share, and without network addresses of its own. A vif that serves its guest on this very
 /// bridge already is left running: only what is not as it should be is changed.
-fn prepare(draft: &mut Draft, vif: &Vif, name: &InterfaceName, bridge: &InterfaceName) {
+fn prepare(draft: &mut Draft, name: &InterfaceName, bridge: &InterfaceName) {
     let running = draft.host.link(name).is_some_and(|link| link.state == AdminState::Up && link.master.as_ref() == Some(bridge));
     if !running {
         set_what_is_missing(draft, name, &LinkChange::down());
@@ -116,8 +118,7 @@ fn prepare(draft: &mut Draft, vif: &Vif, name: &InterfaceName, bridge: &Interfac
     for address in addresses {
         draft.may(Operation::DeleteAddress(address));
     }
-    let alias = vif.renamed.as_ref().map(|_| vif.alias());
-    let change = LinkChange { mac: Some(BACKEND_MAC), alias, ..LinkChange::default() };
+    let change = LinkChange { mac: Some(BACKEND_MAC), ..LinkChange::default() };
     let missing = draft.host.link(name).map(|link| change.missing_from(link)).unwrap_or_default();
     if !missing.is_empty() {
         // A device that will not change its address works all the same.

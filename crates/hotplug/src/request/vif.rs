@@ -8,6 +8,7 @@ use xenstore::StorePath;
 use crate::host::{Host, Link};
 use crate::interface_name::InterfaceName;
 use crate::invocation::shortened;
+use crate::mac_address::BACKEND_MAC;
 use crate::operation::HookCall;
 use crate::plan::Refusal;
 use crate::plan::vif_bridge::BridgeChoice;
@@ -307,12 +308,17 @@ impl Vif {
         })
     }
 
-    /// The device of this vif, if it is still there. A bridge is never it. Another guest's that bears the name this one asked for is not it.
+    /// The device of this vif, if it is still there. A bridge is never it, nor is another guest's or the host's own device that bears the
+    /// name this one asked for: a renamed vif carries our alias, or, if a script renamed it, at least the address of backends.
     #[must_use]
     pub fn leftover<'a>(&self, host: &'a Host) -> Option<&'a Link> {
         let renamed = || {
             let link = host.link(self.renamed.as_ref()?)?;
-            link.alias.as_ref().is_none_or(|alias| *alias == self.alias()).then_some(link)
+            let ours = match &link.alias {
+                Some(alias) => *alias == self.alias(),
+                None => link.mac == Some(BACKEND_MAC),
+            };
+            ours.then_some(link)
         };
         host.link(&self.device).or_else(renamed).filter(|link| !link.is_bridge())
     }

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::{Session, observe};
+use super::{Session, observe, write_record};
 use crate::apply::Run;
 use crate::host::{AdminState, Family, Host};
 use crate::interface_name::InterfaceName;
@@ -156,7 +156,6 @@ fn carry_out(
     }
     let found = run.look(|system| observe(system, &devices))?;
     run.carry_out(&recipe::after_start(names, &before, &found, check), found)?;
-    let outcome = run.finish();
-    session.write_record(&record.with(Started { names: names.clone(), addresses: source, state }));
-    Ok(Report::of(outcome, notes, format!("{} is a bridge now, and {} its port", names.bridge, names.port)))
+    write_record(session.folder.as_ref(), &record.with(Started { names: names.clone(), addresses: source, state }));
+    Ok(Report::of(run.finish(), notes, format!("{} is a bridge now, and {} its port", names.bridge, names.port)))
 }

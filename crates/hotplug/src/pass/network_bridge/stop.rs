@@ -1,6 +1,6 @@
 //! `network-bridge stop`.
 
-use super::{Session, observe};
+use super::{Session, observe, write_record};
 use crate::apply::Run;
 use crate::host::{AdminState, Host};
 use crate::interface_name::InterfaceName;
@@ -28,7 +28,7 @@ pub(super) fn stop(session: &mut Session<'_>, asked: &Asked) -> Result<Report, T
         return Ok(session.show(&plan, &host));
     }
     let report = carry_out(session, &names, &host, start)?;
-    session.write_record(&record.without(&names));
+    write_record(session.folder.as_ref(), &record.without(&names));
     Ok(report)
 }
 
