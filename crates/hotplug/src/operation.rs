@@ -197,6 +197,15 @@ pub enum Operation {
     },
     /// Writes XenStore keys, all at once.
     WriteStore(Vec<StoreEntry>),
+    /// Tells the guest's side its MTU, where it lets itself be told, and then netback that the vif is set up: in one round trip, in this
+    /// order.
+    Connect {
+        /// The frontend's key. Its folder is the guest's own: the guest may have filled its quota, and a driver domain may not write there
+        /// at all, so a refusal does not matter.
+        frontend: Option<StoreEntry>,
+        /// The key that netback waits for.
+        status: StoreEntry,
+    },
     /// Removes a XenStore key.
     RemoveStore(String),
     /// Runs the hooks.
@@ -270,6 +279,9 @@ impl Operation {
                 _ => vec![],
             },
             Self::WriteStore(entries) => entries.iter().rev().filter_map(|entry| restore_key(host, &entry.path)).collect(),
+            Self::Connect { frontend, status } => {
+                [Some(status), frontend.as_ref()].into_iter().flatten().filter_map(|entry| restore_key(host, &entry.path)).collect()
+            }
             Self::RemoveStore(path) => restore_key(host, path).into_iter().collect(),
             Self::IfDown(device) => vec![Self::IfUp(device.clone())],
             Self::IfUp(device) => vec![Self::IfDown(device.clone())],

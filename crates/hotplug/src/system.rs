@@ -156,6 +156,7 @@ impl System {
             Operation::DeleteNeighbour(neighbour) => neighbour::delete(kernel, neighbour).map_err(Cause::of_removal),
             Operation::WriteSysctl { sysctl, value } => sysctl::write(sysctl, value).map_err(Cause::of_setting),
             Operation::WriteStore(entries) => store.write(entries).map_err(Cause::other),
+            Operation::Connect { frontend, status } => store.connect(frontend.as_ref(), status).map_err(Cause::other),
             Operation::RemoveStore(path) => store.remove(path).map(|_| ()).map_err(Cause::other),
             Operation::AwaitCarrier { device, limit } => link::await_carrier(kernel, device, *limit).map_err(Cause::of_change),
             Operation::CheckNeighbour { device, address, limit } => {

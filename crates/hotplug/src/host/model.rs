@@ -55,6 +55,10 @@ impl Host {
             Operation::WriteStore(entries) => {
                 self.store.extend(entries.iter().map(|entry| (entry.path.clone(), Some(entry.value.clone()))));
             }
+            Operation::Connect { frontend, status } => {
+                let entries = frontend.iter().chain([status]);
+                self.store.extend(entries.map(|entry| (entry.path.clone(), Some(entry.value.clone()))));
+            }
             Operation::RemoveStore(path) => {
                 self.store.insert(path.clone(), None);
             }

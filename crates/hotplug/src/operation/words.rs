@@ -29,6 +29,11 @@ impl fmt::Display for Operation {
                 f.write_str("xenstore-write")?;
                 entries.iter().try_for_each(|entry| write!(f, " {} {}", entry.path, quoted(&entry.value)))
             }
+            Self::Connect { frontend, status } => {
+                f.write_str("xenstore-write")?;
+                let entries = frontend.iter().chain([status]);
+                entries.into_iter().try_for_each(|entry| write!(f, " {} {}", entry.path, quoted(&entry.value)))
+            }
             Self::RemoveStore(path) => write!(f, "xenstore-rm {path}"),
             Self::RunHooks(call) => write!(f, "run hooks {}", call.hooks.join(" ")),
             Self::IfDown(device) => write!(f, "ifdown {device}"),

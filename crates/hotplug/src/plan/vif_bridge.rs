@@ -78,11 +78,7 @@ pub fn online(vif: &Vif, bridge: &BridgeChoice, hooks: Option<HookCall>, host: &
     prepare(&mut draft, &name, &bridge.name);
     let port = LinkChange { mtu: Some(mtu), membership: Some(Membership::Port(bridge.name.clone())), ..LinkChange::up() };
     set_what_is_missing(&mut draft, &name, &port);
-    if let Some(frontend) = vif.frontend_mtu() {
-        // The frontend's folder is the guest's own: it may have filled its quota, and a driver domain may not write there at all.
-        draft.may(Operation::WriteStore(vec![StoreEntry { path: frontend, value: mtu.to_string() }]));
-    }
-    announce(&mut draft, vif, hooks, Some(&bridge.name), &name);
+    announce(&mut draft, vif, hooks, &bridge.name, &name, mtu);
     Ok(draft.plan)
 }
 
@@ -134,12 +130,14 @@ fn set_what_is_missing(draft: &mut Draft, device: &InterfaceName, change: &LinkC
 }
 
 /// Hooks, and at the very last the word that netback waits for.
-fn announce(draft: &mut Draft, vif: &Vif, hooks: Option<HookCall>, bridge: Option<&InterfaceName>, name: &InterfaceName) {
+fn announce(draft: &mut Draft, vif: &Vif, hooks: Option<HookCall>, bridge: &InterfaceName, name: &InterfaceName, mtu: u32) {
     if let Some(call) = hooks {
-        draft.must(Operation::RunHooks(vif.told(call, bridge, Some(name))));
+        draft.must(Operation::RunHooks(vif.told(call, Some(bridge), Some(name))));
     }
     if vif.kind == VifKind::Vif {
-        draft.must(Operation::WriteStore(vec![StoreEntry { path: vif.key("hotplug-status"), value: "connected".to_owned() }]));
+        let frontend = vif.frontend_mtu().map(|path| StoreEntry { path, value: mtu.to_string() });
+        let status = StoreEntry { path: vif.key("hotplug-status"), value: "connected".to_owned() };
+        draft.must(Operation::Connect { frontend, status });
     }
 }
 

@@ -16,6 +16,10 @@ impl From<Client> for Store {
     }
 }
 
+fn on_the_wire(entry: &StoreEntry) -> Result<(StorePath, Vec<u8>)> {
+    Ok((StorePath::parse(&entry.path)?, entry.value.clone().into_bytes()))
+}
+
 impl Store {
     /// The client, connected now if it was not.
     pub fn client(&mut self) -> Result<&mut Client> {
@@ -27,16 +31,29 @@ impl Store {
 
     /// Writes keys that others see all at once.
     pub fn write(&mut self, entries: &[StoreEntry]) -> Result<()> {
-        let values = entries
-            .iter()
-            .map(|entry| Ok((StorePath::parse(&entry.path)?, entry.value.clone().into_bytes())))
-            .collect::<Result<Vec<_>>>()?;
+        let values = entries.iter().map(on_the_wire).collect::<Result<Vec<_>>>()?;
         let client = self.client()?;
         client.renew(DEFAULT_LIMIT);
         match values.as_slice() {
             [] => Ok(()),
             [(path, value)] => client.write(path, value),
             several => client.transaction(|transaction| transaction.write_many(several)),
+        }
+    }
+
+    /// Writes `courtesy` and then `needed`, in one round trip. A refusal of the first is passed over.
+    pub fn connect(&mut self, courtesy: Option<&StoreEntry>, needed: &StoreEntry) -> Result<()> {
+        let needed = on_the_wire(needed)?;
+        let client = self.client()?;
+        client.renew(DEFAULT_LIMIT);
+        let Some(courtesy) = courtesy else { return client.write(&needed.0, &needed.1) };
+        match client.write_many(&[on_the_wire(courtesy)?, needed.clone()]) {
+            // One of the two was refused; which one does not matter, if the other is written now.
+            Err(error @ xenstore::Error::Refused { .. }) => {
+                log::debug!("{error}");
+                client.write(&needed.0, &needed.1)
+            }
+            result => result,
         }
     }
 
