@@ -88,9 +88,10 @@ fn a_relative_path_of_2000_bytes_works(bench: &Bench<'_>) -> Outcome {
     same("value", client.read(&path)?, some(b"v"))
 }
 
+/// 4.17 says EINVAL, 4.20 looks for it and says ENOENT.
 fn a_path_beyond_3072_bytes_is_refused(bench: &Bench<'_>) -> Outcome {
     let path = format!("/{}\0", "n".repeat(3072));
-    refused("read", raw(&mut bench.client(), Kind::Read, path.as_bytes()), &Refusal::Einval)
+    refused_somehow("read", raw(&mut bench.client(), Kind::Read, path.as_bytes()))
 }
 
 fn names_are_told_apart_by_case(bench: &Bench<'_>) -> Outcome {
