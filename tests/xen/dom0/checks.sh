@@ -5,6 +5,8 @@
 #   check WHAT COMMAND…      passes when COMMAND succeeds; what it printed is the evidence. The scenario goes on.
 #   require WHAT COMMAND…    the same, but the rest of the scenario makes no sense without it.
 #   eventually SECONDS COMMAND…   waits until COMMAND succeeds, at most so long.
+#
+# A process costs some 50 ms under emulation, an xl four times that. So bash does here what elsewhere one would leave to cat, tee or jq.
 
 scripts=/etc/xen/scripts
 # shellcheck disable=SC2034  # used by run
@@ -16,7 +18,8 @@ note() { echo "$*" >&3; }
 quote() { sed 's/^/    | /' >&3; }
 
 record() { # PASS|FAIL WHAT
-  echo "$1 $scenario: $2" | tee -a /run/test/results >&3
+  echo "$1 $scenario: $2" >>/run/test/results
+  echo "$1 $scenario: $2" >&3
 }
 pass() { record PASS "$1"; }
 fail() { # WHAT; evidence on stdin
@@ -44,7 +47,6 @@ eventually() { # SECONDS COMMAND…
     [ "$SECONDS" -lt "$limit" ] || { cat /run/test/last-try; return 1; }
     sleep 0.2
   done
-  cat /run/test/last-try
 }
 
 not() { ! "$@"; }
@@ -57,24 +59,30 @@ contains() { # TEXT PART
 
 # --- the host as it is -------------------------------------------------------------------------------------------------------------
 
-# Everything `ip` knows of the network, one line a thing, sorted, without what changes by itself: indices, timers, the seconds left of
-# a lifetime, and the offload limits that a bridge takes from its latest port. Few processes: each costs some 50 ms under emulation (and jq a second, so this is no JSON).
+# Everything `ip` knows of the network, one line a thing.
 network_state() {
-  local common='address show\nroute show table all\nneighbour show nud permanent\nneighbour show proxy\nrule show\n'
-  { printf "link show\n$common" | ip -4 -d -o -batch -; printf "$common" | ip -6 -d -o -batch - | sed 's/^/IPv6 /'; } |
-    sed -E 's/^(IPv6 )?[0-9]+: /\1/; s/@if[0-9]+/@peer/; s/ link-netns(id)? [^ ]+//; s/ ([a-z_]*_timer|[gt]so_max_[a-z]+|g[rs]o_[a-z0-9_]*max_size) +[0-9.]+//g
-      s/(valid_lft|preferred_lft|expires) [1-9][0-9]*sec/\1 limited/g; s/[ \t]+/ /g; s/ $//' | sort
+  local both='address show\nroute show table all\nneighbour show nud permanent\nneighbour show proxy\nrule show\n'
+  ip -d -o -4 -batch - <<<"link show"$'\n'"${both@E}"
+  ip -d -o -6 -batch - <<<"${both@E}"
+}
+
+# Takes out what changes by itself: indices, timers, the seconds left of a lifetime, and the offload limits that a bridge takes from its
+# latest port.
+normalise() {
+  sed -E 's/^[0-9]+: ([^f ])/\1/; s/@if[0-9]+/@peer/; s/ link-netns(id)? [^ ]+//
+    s/ ([a-z_]*_timer|[gt]so_max_[a-z]+|g[rs]o_[a-z0-9_]*max_size) +[0-9.]+//g
+    s/(valid_lft|preferred_lft|expires) [1-9][0-9]*sec/\1 limited/g; s/[ \t]+/ /g; s/ $//' | sort
 }
 
 # All that a hotplug program could leave behind: devices, addresses, routes, rules, filters, locks, records, store entries.
 host_state() {
-  local path
-  network_state
-  nft list ruleset
-  # libxl's own records are none of ours.
-  find /run /var/lib/xen /var/lock/ -type f ! -path '/run/test/*' ! -path '/run/xen/*' ! -name '*.pid' | sort
-  for path in /local/domain/0/backend /libxl; do xenstore-ls -f "$path" 2>/dev/null || :; done # absent without a guest
-  xenstore-list /local/domain
+  {
+    network_state
+    nft list ruleset
+    # libxl's own records, in /run/xen, are none of ours.
+    find /run /var/lib/xen /var/lock/ -type f ! -path '/run/test/*' ! -path '/run/xen/*' ! -name '*.pid'
+    xenstore-ls -f
+  } | normalise
 }
 
 # IPv6 takes a second or two to be sure that nobody else has an address.
@@ -90,10 +98,12 @@ host_is_as_in() { # FILE
 unchanged_since() { eventually 15 host_is_as_in "/run/test/host-$1"; } # NAME
 
 link_exists() { test -e "/sys/class/net/$1"; }
-link_value() { cat "/sys/class/net/$1/$2"; } # DEVICE FILE, such as mtu, address, bridge/stp_state
-link_is_up() { contains "$(ip link show dev "$1")" ",UP"; }
+link_value() { echo "$(<"/sys/class/net/$1/$2")"; } # DEVICE FILE, such as mtu, address, bridge/stp_state
+link_is_up() { (($(<"/sys/class/net/$1/flags") & 1)); } # IFF_UP
 is_bridge() { test -d "/sys/class/net/$1/bridge"; }
-is_port() { equal "$2" "$(basename "$(readlink "/sys/class/net/$1/master")")"; } # DEVICE BRIDGE
+is_port() { # DEVICE BRIDGE
+  [ -e "/sys/class/net/$2/brif/$1" ] || { echo "the ports of $2:" "/sys/class/net/$2/brif"/*; return 1; }
+}
 guest_ports_of() { ip -o link show master "$1" | grep -vcF -- -uplink || :; } # BRIDGE
 
 # A bridge as hosts have it: it has a port of its own before guests come. Without one its address and carrier would follow the guests, and
@@ -146,15 +156,20 @@ logged() {
   local log=/run/test/xl-$1.log status=0
   shift
   "$@" >"$log" 2>&1 || status=$?
-  cat "$log"
+  echo "$(<"$log")"
   return $status
 }
-create() { logged "$1" xl create "/run/test/$1.cfg"; } # NAME
+declare -A domain_ids=()
+create() { # NAME
+  logged "$1" xl create "/run/test/$1.cfg" && domain_ids[$1]=$(xl domid "$1")
+}
 domain_exists() { xl domid "$1"; }
-vif_of() { echo "vif$(xl domid "$1").${2:-0}"; }                  # NAME [DEVID]
-backend_of() { echo "backend/vif/$(xl domid "$1")/${2:-0}"; }     # NAME [DEVID]
+vif_of() { echo "vif${domain_ids[$1]}.${2:-0}"; }            # NAME [DEVID]
+backend_of() { echo "backend/vif/${domain_ids[$1]}/${2:-0}"; } # NAME [DEVID]
+frontend_of() { echo "/local/domain/${domain_ids[$1]}/device/vif/${2:-0}"; }
 guest_said() { # NAME TEXT [SECONDS]
-  eventually "${3:-90}" grep -F "guest: $2" "/var/log/xen/console/guest-$1.log" || { tail -n 60 "/var/log/xen/console/guest-$1.log"; return 1; }
+  local log=/var/log/xen/console/guest-$1.log
+  eventually "${3:-90}" grep -F "guest: $2" "$log" || { tail -n 60 "$log"; return 1; }
 }
 
 # --- calling a program as a toolstack does -----------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ check "the vif has the address no guest can take" equal fe:ff:ff:ff:ff:ff "$(lin
 check "the vif has no IPv4 address" equal "" "$(ip -4 -o address show dev "$vif")"
 check "hotplug-status is connected" store_is "$(backend_of web)/hotplug-status" connected
 check "there is no hotplug-error" not xenstore-exists "$(backend_of web)/hotplug-error"
-check "the frontend is told the MTU" store_is "/local/domain/$(xl domid web)/device/vif/0/mtu" 1500
+check "the frontend is told the MTU" store_is "$(frontend_of web)/mtu" 1500
 check "the guest pings dom0" guest_said web "10.0.0.1 answers"
 check "dom0 pings the guest" answers 10.0.0.2
 check "no lock is left" equal "" "$(find /run/xen-hotplug -type f 2>&1 | grep -v 'No such file' || :)"

@@ -11,7 +11,7 @@ tiny_guest far "bridge=xenbr0,script=vif-bridge-without-socket"
 require "xl create succeeds" create far
 check "the vif is a port of the bridge" is_port "$(vif_of far)" xenbr0
 check "hotplug-status is connected" store_is "$(backend_of far)/hotplug-status" connected
-check "the frontend is told the MTU" store_is "/local/domain/$(xl domid far)/device/vif/0/mtu" 1500
+check "the frontend is told the MTU" store_is "$(frontend_of far)/mtu" 1500
 check "xl destroy succeeds" logged destroy xl destroy far
 check "nothing is left after destroy" unchanged_since without-guest
 

@@ -16,7 +16,7 @@ check "the new vif is a port of its bridge" is_port "$vif" xenbr1
 check "the new vif has the MTU of its bridge" equal 9000 "$(link_value "$vif" mtu)"
 check "hotplug-status is connected" store_is "$(backend_of web 1)/hotplug-status" connected
 # Linux's frontend does not read it; others do.
-check "the frontend is told the MTU" store_is "/local/domain/$(xl domid web)/device/vif/1/mtu" 9000
+check "the frontend is told the MTU" store_is "$(frontend_of web 1)/mtu" 9000
 check "the guest has the MAC it was given" guest_said web "eth1 is up mtu=1500 mac=00:16:3e:00:00:99"
 check "the guest pings dom0 over the new interface" guest_said web "10.1.0.1 answers"
 

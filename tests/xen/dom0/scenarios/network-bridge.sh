@@ -34,7 +34,7 @@ require "the gateway answers by IPv6 before" answers 2001:db8:1::1
 # What must be seen under the name eth0 whichever device has it: addresses, routes and neighbours; and the rules.
 # The kernel's own link-local address is compared by value only.
 of_eth0() {
-  network_state | grep -E '^(IPv6 )?eth0 inet|dev eth0( |$)|lookup' | sed -E 's/(eth0 inet6 fe80::[^ ]+).*/\1/'
+  network_state | normalise | grep -E '^eth0 inet|dev eth0( |$)|lookup' | sed -E 's/(eth0 inet6 fe80::[^ ]+).*/\1/'
 }
 eth0_is_as_before() { of_eth0 | diff -U0 /run/test/eth0-before -; }
 of_eth0 >/run/test/eth0-before
