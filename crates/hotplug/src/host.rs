@@ -5,12 +5,14 @@
 
 mod model;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::path::PathBuf;
 
 use ipnetwork::IpNetwork;
 use serde::{Deserialize, Serialize};
 
+use crate::firewall::{DroppingChain, ForwardAccept, Masquerade};
 use crate::interface_name::InterfaceName;
 use crate::mac_address::MacAddress;
 use crate::sysctl::Sysctl;
@@ -520,6 +522,18 @@ pub struct Host {
     /// XenStore keys looked at; an absent one has no value.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub store: BTreeMap<String, Option<String>>,
+    /// Files looked at, and their text; an absent one has none.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub files: BTreeMap<PathBuf, Option<String>>,
+    /// What our own table masquerades.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub masquerades: BTreeSet<Masquerade>,
+    /// Chains of others that drop what is forwarded.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub dropping_chains: Vec<DroppingChain>,
+    /// Our signed rules in chains of others.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub forward_accepts: Vec<ForwardAccept>,
 }
 
 impl Host {

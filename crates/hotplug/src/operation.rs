@@ -3,10 +3,12 @@
 mod words;
 
 use std::net::IpAddr;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::firewall::{ForwardAccept, Masquerade};
 use crate::host::{Address, AdminState, Host, Link, Neighbour, Route, Rule, Switch};
 use crate::interface_name::InterfaceName;
 use crate::mac_address::MacAddress;
@@ -136,6 +138,15 @@ pub struct StoreEntry {
     pub value: String,
 }
 
+/// How a server is told to read its configuration anew.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Service {
+    /// `systemctl restart UNIT`, and nothing where the unit is not wanted to run.
+    Systemd(String),
+    /// `SCRIPT restart`, the older way.
+    InitScript(PathBuf),
+}
+
 /// What a hook may see of the vif it is called for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HookCall {
@@ -195,6 +206,25 @@ pub enum Operation {
         /// Its new value.
         value: String,
     },
+    /// Puts a text in the place of a file, whole, or creates it.
+    WriteFile {
+        /// Where it lies.
+        path: PathBuf,
+        /// All that stands in it.
+        text: String,
+    },
+    /// Removes a file.
+    RemoveFile(PathBuf),
+    /// Has a server read its configuration anew.
+    Restart(Service),
+    /// Begins to masquerade.
+    AddMasquerade(Masquerade),
+    /// Ends it.
+    DeleteMasquerade(Masquerade),
+    /// Has a chain of somebody else's accept what a device forwards.
+    AddForwardAccept(ForwardAccept),
+    /// Takes such rules away.
+    DeleteForwardAccept(ForwardAccept),
     /// Writes XenStore keys, all at once.
     WriteStore(Vec<StoreEntry>),
     /// Tells the guest's side its MTU, where it lets itself be told, and then netback that the vif is set up: in one round trip, in this
@@ -275,9 +305,26 @@ impl Operation {
             },
             Self::AddNeighbour(neighbour) => inverse_of_neighbour(host, neighbour),
             Self::WriteSysctl { sysctl, value } => match host.sysctls.get(sysctl) {
-                Some(old) if old != value => vec![Self::WriteSysctl { sysctl: sysctl.clone(), value: old.clone() }],
+                Some(old) if old != value => self.undone_by(host, Self::WriteSysctl { sysctl: sysctl.clone(), value: old.clone() }),
                 _ => vec![],
             },
+            Self::WriteFile { path, .. } | Self::RemoveFile(path) => restore_file(host, path, self).into_iter().collect(),
+            Self::AddMasquerade(masquerade) => match host.masquerades.contains(masquerade) {
+                true => vec![],
+                false => vec![Self::DeleteMasquerade(masquerade.clone())],
+            },
+            Self::DeleteMasquerade(masquerade) => match host.masquerades.contains(masquerade) {
+                true => vec![Self::AddMasquerade(masquerade.clone())],
+                false => vec![],
+            },
+            Self::AddForwardAccept(accept) => match host.forward_accepts.iter().any(|seen| seen.same_rules(accept)) {
+                true => vec![],
+                false => vec![Self::DeleteForwardAccept(accept.clone())],
+            },
+            Self::DeleteForwardAccept(accept) => {
+                let seen = host.forward_accepts.iter().find(|seen| seen.same_rules(accept));
+                seen.map(|seen| Self::AddForwardAccept(seen.clone())).into_iter().collect()
+            }
             Self::WriteStore(entries) => entries.iter().rev().filter_map(|entry| restore_key(host, &entry.path)).collect(),
             Self::Connect { frontend, status } => {
                 [Some(status), frontend.as_ref()].into_iter().flatten().filter_map(|entry| restore_key(host, &entry.path)).collect()
@@ -285,7 +332,7 @@ impl Operation {
             Self::RemoveStore(path) => restore_key(host, path).into_iter().collect(),
             Self::IfDown(device) => vec![Self::IfUp(device.clone())],
             Self::IfUp(device) => vec![Self::IfDown(device.clone())],
-            Self::RunHooks(_) | Self::AwaitCarrier { .. } | Self::CheckNeighbour { .. } => vec![],
+            Self::RunHooks(_) | Self::Restart(_) | Self::AwaitCarrier { .. } | Self::CheckNeighbour { .. } => vec![],
         }
     }
 
@@ -338,6 +385,15 @@ fn inverse_of_neighbour(host: &Host, neighbour: &Neighbour) -> Vec<Operation> {
         Some(seen) if seen == neighbour => vec![],
         Some(seen) => vec![Operation::AddNeighbour(seen.clone())],
         None => vec![Operation::DeleteNeighbour(neighbour.clone())],
+    }
+}
+
+fn restore_file(host: &Host, path: &Path, act: &Operation) -> Option<Operation> {
+    match (host.files.get(path)?, act) {
+        (Some(text), Operation::WriteFile { text: new, .. }) if text == new => None,
+        (Some(text), _) => Some(Operation::WriteFile { path: path.to_owned(), text: text.clone() }),
+        (None, Operation::RemoveFile(_)) => None,
+        (None, _) => Some(Operation::RemoveFile(path.to_owned())),
     }
 }
 

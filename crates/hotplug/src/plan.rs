@@ -1,6 +1,7 @@
 //! Deciding: from what is asked and what was seen to the list of steps. Nothing here can act.
 
 pub mod draft;
+pub mod forwarding;
 pub mod layer3;
 pub mod network_bridge;
 pub mod repair;

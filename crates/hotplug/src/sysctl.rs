@@ -79,6 +79,24 @@ impl Sysctl {
         Self { family, place: Place::Default, key: key.clone() }
     }
 
+    /// The value of `key` for the host as a whole.
+    #[must_use]
+    pub fn of_host(family: Family, key: &SysctlKey) -> Self {
+        Self { family, place: Place::All, key: key.clone() }
+    }
+
+    /// Whether it makes the host a router: for IPv4 another name of `net.ipv4.ip_forward`.
+    #[must_use]
+    pub fn is_forwarding_of_the_host(&self) -> bool {
+        self.place == Place::All && self.key() == "forwarding"
+    }
+
+    /// Whether it says that the host believes redirects, which turning into a router changes.
+    #[must_use]
+    pub fn is_redirects_of_the_host(&self) -> bool {
+        self.place == Place::All && self.key() == "accept_redirects"
+    }
+
     /// The device it belongs to, if it belongs to one.
     #[must_use]
     pub fn device(&self) -> Option<&InterfaceName> {

@@ -6,7 +6,9 @@ mod backend;
 mod child;
 mod connection;
 mod events;
+mod file;
 mod files;
+mod firewall;
 pub mod hooks;
 pub mod ifupdown;
 mod kernel;
@@ -19,6 +21,7 @@ pub mod network_root;
 mod observe;
 mod route;
 mod rule;
+mod service;
 pub mod state;
 mod store;
 mod sysctl;
@@ -155,6 +158,13 @@ impl System {
             Operation::AddNeighbour(neighbour) => neighbour::add(kernel, neighbour).map_err(Cause::of_change),
             Operation::DeleteNeighbour(neighbour) => neighbour::delete(kernel, neighbour).map_err(Cause::of_removal),
             Operation::WriteSysctl { sysctl, value } => sysctl::write(sysctl, value).map_err(Cause::of_setting),
+            Operation::WriteFile { path, text } => file::write(path, text).map_err(Cause::other),
+            Operation::RemoveFile(path) => file::remove(path).map_err(Cause::of_setting),
+            Operation::Restart(service) => service::restart(service).map_err(Cause::other),
+            Operation::AddMasquerade(masquerade) => firewall::add_masquerade(masquerade).map_err(Cause::other),
+            Operation::DeleteMasquerade(masquerade) => firewall::delete_masquerade(masquerade).map_err(Cause::other),
+            Operation::AddForwardAccept(accept) => firewall::add_accept(accept).map_err(Cause::other),
+            Operation::DeleteForwardAccept(accept) => firewall::delete_accept(accept).map_err(Cause::other),
             Operation::WriteStore(entries) => store.write(entries).map_err(Cause::other),
             Operation::Connect { frontend, status } => store.connect(frontend.as_ref(), status).map_err(Cause::other),
             Operation::RemoveStore(path) => store.remove(path).map(|_| ()).map_err(Cause::other),

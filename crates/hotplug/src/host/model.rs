@@ -13,6 +13,7 @@ use super::{
 };
 use crate::interface_name::InterfaceName;
 use crate::operation::{LinkChange, Membership, NewBridge, Operation};
+use crate::sysctl::Sysctl;
 
 /// `IP6_RT_PRIO_ADDRCONF` (include/net/ip6_route.h).
 const IPV6_PREFIX_METRIC: u32 = 256;
@@ -49,9 +50,24 @@ impl Host {
                 self.neighbours.push(neighbour.clone());
             }
             Operation::DeleteNeighbour(neighbour) => self.forget_neighbour(neighbour),
-            Operation::WriteSysctl { sysctl, value } => {
-                self.sysctls.insert(sysctl.clone(), value.clone());
+            Operation::WriteSysctl { sysctl, value } => self.write_sysctl(sysctl, value),
+            Operation::WriteFile { path, text } => {
+                self.files.insert(path.clone(), Some(text.clone()));
             }
+            Operation::RemoveFile(path) => {
+                self.files.insert(path.clone(), None);
+            }
+            Operation::AddMasquerade(masquerade) => {
+                self.masquerades.insert(masquerade.clone());
+            }
+            Operation::DeleteMasquerade(masquerade) => {
+                self.masquerades.remove(masquerade);
+            }
+            Operation::AddForwardAccept(accept) => {
+                self.forward_accepts.retain(|seen| !seen.same_rules(accept));
+                self.forward_accepts.push(accept.clone());
+            }
+            Operation::DeleteForwardAccept(accept) => self.forward_accepts.retain(|seen| !seen.same_rules(accept)),
             Operation::WriteStore(entries) => {
                 self.store.extend(entries.iter().map(|entry| (entry.path.clone(), Some(entry.value.clone()))));
             }
@@ -63,10 +79,31 @@ impl Host {
                 self.store.insert(path.clone(), None);
             }
             Operation::RunHooks(_)
+            | Operation::Restart(_)
             | Operation::IfDown(_)
             | Operation::IfUp(_)
             | Operation::AwaitCarrier { .. }
             | Operation::CheckNeighbour { .. } => {}
+        }
+    }
+
+    /// Forwarding of the whole host is forwarding of every device, and of those to come (`inet_forward_change()`, net/ipv4/devinet.c;
+    /// `addrconf_fixup_forwarding()`, net/ipv6/addrconf.c). A router believes no redirects of IPv4.
+    fn write_sysctl(&mut self, sysctl: &Sysctl, value: &str) {
+        let old = self.sysctls.insert(sysctl.clone(), value.to_owned());
+        if !sysctl.is_forwarding_of_the_host() || old.as_deref() == Some(value) {
+            return;
+        }
+        let off = value == "0";
+        for (seen, setting) in &mut self.sysctls {
+            if seen.family() != sysctl.family() {
+                continue;
+            }
+            if seen.key() == sysctl.key() {
+                value.clone_into(setting);
+            } else if seen.is_redirects_of_the_host() && seen.family() == Family::V4 {
+                *setting = if off { "1" } else { "0" }.to_owned();
+            }
         }
     }
 

@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-use super::{LinkChange, Membership, NewBridge, Operation};
+use super::{LinkChange, Membership, NewBridge, Operation, Service};
+use crate::firewall::{AcceptPlace, ChainFamily, ChainKeeper, ForwardAccept, Masquerade};
 use crate::host::{
     Address, AddressFlags, AdminState, Family, LINK_SCOPE, Lifetimes, MAIN_TABLE, Neighbour, NeighbourKind, NextHop, Path,
     RawAttribute, Route, Rule, Switch, UNICAST,
@@ -25,6 +26,14 @@ impl fmt::Display for Operation {
             Self::AddNeighbour(neighbour) => write!(f, "ip neighbour replace {neighbour}"),
             Self::DeleteNeighbour(neighbour) => write!(f, "ip neighbour delete {neighbour}"),
             Self::WriteSysctl { sysctl, value } => write!(f, "sysctl -w {sysctl}={value}"),
+            Self::WriteFile { path, .. } => write!(f, "write {}", path.display()),
+            Self::RemoveFile(path) => write!(f, "rm {}", path.display()),
+            Self::Restart(Service::Systemd(unit)) => write!(f, "systemctl restart {unit}"),
+            Self::Restart(Service::InitScript(path)) => write!(f, "{} restart", path.display()),
+            Self::AddMasquerade(masquerade) => write!(f, "nft add element {}", element(masquerade)),
+            Self::DeleteMasquerade(masquerade) => write!(f, "nft delete element {}", element(masquerade)),
+            Self::AddForwardAccept(accept) => write_accept(f, Verb::Add, accept),
+            Self::DeleteForwardAccept(accept) => write_accept(f, Verb::Delete, accept),
             Self::WriteStore(entries) => {
                 f.write_str("xenstore-write")?;
                 entries.iter().try_for_each(|entry| write!(f, " {} {}", entry.path, quoted(&entry.value)))
@@ -42,6 +51,41 @@ impl fmt::Display for Operation {
             Self::CheckNeighbour { device, address, limit } => {
                 write!(f, "check that {address} answers on {device} (within {} s)", limit.as_secs())
             }
+        }
+    }
+}
+
+/// An element of the sets in our own table.
+fn element(masquerade: &Masquerade) -> String {
+    let set = match masquerade.family {
+        Family::V4 => "masquerade4",
+        Family::V6 => "masquerade6",
+    };
+    format!("inet xen-network {set} {{ \"{}\" }}", masquerade.device)
+}
+
+enum Verb {
+    Add,
+    Delete,
+}
+
+fn write_accept(f: &mut fmt::Formatter<'_>, verb: Verb, accept: &ForwardAccept) -> fmt::Result {
+    let ForwardAccept { chain, device, place } = accept;
+    let signature = ForwardAccept::signature(device);
+    match (verb, chain.keeper) {
+        (Verb::Delete, ChainKeeper::NfTables) => write!(f, "nft delete rule {chain} # comment \"{signature}\""),
+        (Verb::Add, ChainKeeper::NfTables) => {
+            let (verb, place) = match place {
+                AcceptPlace::End => ("add", String::new()),
+                AcceptPlace::Head => ("insert", String::new()),
+                AcceptPlace::Before(handle) => ("insert", format!(" position {handle}")),
+            };
+            write!(f, "nft {verb} rule {chain}{place} iifname/oifname \"{device}\" accept comment \"{signature}\"")
+        }
+        (verb, ChainKeeper::LegacyTables) => {
+            let tool = if chain.family == ChainFamily::Ip6 { "ip6tables-legacy" } else { "iptables-legacy" };
+            let verb = if matches!(verb, Verb::Add) { "-A" } else { "-D" };
+            write!(f, "{tool} {verb} {} -i/-o {device} -m comment --comment {signature} -j ACCEPT", chain.name)
         }
     }
 }

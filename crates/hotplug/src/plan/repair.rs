@@ -27,7 +27,16 @@ pub fn repair(now: &Host, wanted: &Host) -> Vec<Operation> {
     for neighbour in neighbours_to_add(&work.host, wanted) {
         work.push(Operation::AddNeighbour(neighbour));
     }
+    for setting in settings_to_write(&work.host, wanted) {
+        work.push(setting);
+    }
     work.operations
+}
+
+/// Settings that changed along with another one, such as each device's forwarding with that of the host.
+fn settings_to_write(now: &Host, wanted: &Host) -> Vec<Operation> {
+    let changed = wanted.sysctls.iter().filter(|(sysctl, value)| now.sysctls.get(sysctl).is_some_and(|seen| seen != *value));
+    changed.map(|(sysctl, value)| Operation::WriteSysctl { sysctl: sysctl.clone(), value: value.clone() }).collect()
 }
 
 /// The operations so far and the host that they lead to.

@@ -1,0 +1,114 @@
+//! What we put into the packet filter: entries of our own table, and signed rules in chains of others.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::host::Family;
+use crate::interface_name::InterfaceName;
+
+/// Packets of one family that leave by a device get the device's own address as their source: an element of a set in our own table.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Masquerade {
+    /// IPv4 or IPv6.
+    pub family: Family,
+    /// The device they leave by.
+    pub device: InterfaceName,
+}
+
+/// Who keeps a chain, and so how a rule gets into it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum ChainKeeper {
+    /// nf_tables: rules of `nft`, of iptables-nft, of firewalld.
+    NfTables,
+    /// The older x_tables, through `iptables-legacy`.
+    LegacyTables,
+}
+
+/// The packets that a chain sees.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum ChainFamily {
+    /// IPv4 alone.
+    Ip,
+    /// IPv6 alone.
+    Ip6,
+    /// Both.
+    Inet,
+}
+
+impl fmt::Display for ChainFamily {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Ip => "ip",
+            Self::Ip6 => "ip6",
+            Self::Inet => "inet",
+        })
+    }
+}
+
+/// Where in a chain an accept takes effect without outdoing the administrator's own rules.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum AcceptPlace {
+    /// Behind the last rule: the chain's policy drops what no rule has decided.
+    End,
+    /// Before the rule with this handle, which drops or rejects whatever comes to it.
+    Before(u64),
+    /// At the head: jumps in the chain reject before its end is reached (firewalld).
+    Head,
+}
+
+/// A chain of somebody else's that drops what the host forwards unless a rule accepts it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct ForwardChain {
+    /// Who keeps it.
+    pub keeper: ChainKeeper,
+    /// What it sees.
+    pub family: ChainFamily,
+    /// The table it is in.
+    pub table: String,
+    /// Its name.
+    pub name: String,
+}
+
+impl fmt::Display for ForwardChain {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {} {}", self.family, self.table, self.name)
+    }
+}
+
+/// A chain that drops, and where in it an accept belongs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DroppingChain {
+    /// The chain.
+    pub chain: ForwardChain,
+    /// Where an accept belongs.
+    pub place: AcceptPlace,
+}
+
+/// Signed rules in a chain of somebody else's that accept what comes from a device and what goes to it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ForwardAccept {
+    /// The chain.
+    pub chain: ForwardChain,
+    /// Where the rules go; of no account for taking them away.
+    pub place: AcceptPlace,
+    /// The device.
+    pub device: InterfaceName,
+}
+
+impl ForwardAccept {
+    /// The comment that signs our rules for `device` in a chain of somebody else's.
+    #[must_use]
+    pub fn signature(device: &InterfaceName) -> String {
+        format!("{SIGNATURE}{device}")
+    }
+
+    /// Whether `other` accepts the same.
+    #[must_use]
+    pub fn same_rules(&self, other: &Self) -> bool {
+        self.chain == other.chain && self.device == other.device
+    }
+}
+
+/// What the comment of every rule of ours in a chain of somebody else's begins with.
+pub const SIGNATURE: &str = "xen-network:";
