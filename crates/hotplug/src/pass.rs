@@ -1,6 +1,7 @@
 //! One pass of a program through all stages, from the words of the call to the report.
 
 pub mod network_bridge;
+mod vif;
 pub mod vif_bridge;
 
 use std::process::ExitCode;

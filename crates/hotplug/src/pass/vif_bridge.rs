@@ -1,94 +1,31 @@
 //! One pass of vif-bridge.
 
-use xenstore::StorePath;
-
-use crate::apply::journal::Journal;
-use crate::apply::{FailureKind, Run};
-use crate::dry_run;
+use super::vif::{self, Asked, Decision};
 use crate::host::Host;
-use crate::invocation::{Caller, Format, Invocation, Mode};
-use crate::operation::{HookCall, Operation, StoreEntry};
-use crate::plan::{Plan, Refusal, vif_bridge as recipe};
+use crate::invocation::Invocation;
+use crate::plan::vif_bridge as recipe;
 use crate::report::{Report, Trouble};
-use crate::request::vif::{BackendKeys, Coming, Vif, VifCall, VifWords, bridge_choice};
-use crate::system::{System, hooks};
+use crate::request::vif::{Coming, Vif, bridge_choice};
+use crate::system::System;
 
 /// Calls of vif-bridge: makes a guest's interface a port of a bridge, or takes it out again.
 ///
 /// # Errors
 /// When the interface could not be set up; the guest's toolstack has then been told through XenStore.
 pub fn pass(invocation: &Invocation) -> Result<Report, Trouble> {
-    let words = VifWords {
-        command: invocation.command(),
-        type_if: invocation.variable("type_if"),
-        vif: invocation.variable("vif"),
-        interface: invocation.variable("INTERFACE"),
-        xenbus_path: invocation.variable("XENBUS_PATH"),
-    };
-    let mut system = System::open();
-    let result = match VifCall::parse(&words) {
-        Ok(Some(call)) => serve(invocation, &call, &mut system),
-        Ok(None) => Ok(Report::silent()),
-        Err(refusal) => Err(refusal.into()),
-    };
-    if let (Err(trouble), Some(backend), Mode::Act) = (&result, words.waiting_backend(), invocation.mode()) {
-        tell_toolstack(&mut system, &backend, trouble);
-    }
-    result
+    vif::pass(invocation, decide)
 }
 
-fn serve(invocation: &Invocation, call: &VifCall, system: &mut System) -> Result<Report, Trouble> {
-    let keys = match read_backend(invocation, call, system) {
-        Ok(Some(keys)) => keys,
-        Ok(None) => return Ok(Report::silent()),
-        // A store that does not answer must not keep a dead guest's interface in its bridge.
-        Err(trouble) if call.coming == Coming::Goes => {
-            log::warn!("{trouble}; going on with what the command line says");
-            BackendKeys::default()
-        }
-        Err(trouble) => return Err(trouble),
-    };
-    let vif = describe(invocation, call, &keys)?;
-    let bridge = match (bridge_choice(keys.bridge.as_deref(), invocation.variable("bridge")), call.coming) {
+fn decide(asked: &Asked<'_>, system: &mut System) -> Result<Decision, Trouble> {
+    let coming = asked.call.coming;
+    let bridge = match (bridge_choice(asked.keys.bridge.as_deref(), asked.invocation.variable("bridge")), coming) {
         // Only the hooks hear of it: the vif leaves whatever bridge it is in.
         (Err(_), Coming::Goes) => recipe::BridgeChoice::First,
         (choice, _) => choice?,
     };
-    let hooks = hook_call(invocation)?;
-    let host = observe(system, &vif, &bridge)?;
-    let mut plan = recipe::plan(call.coming, &vif, &bridge, hooks, &host)?;
-    plan.notes.extend(notes(&keys, call));
-    match (invocation.mode(), invocation.format()) {
-        (Mode::DryRun, Format::Text) => Ok(Report::printed(dry_run::as_text(&plan, &host))),
-        (Mode::DryRun, Format::Json) => Ok(Report::printed(dry_run::as_json(&plan, &host))),
-        (Mode::Act, _) => carry_out(invocation, &vif, &plan, host, system),
-    }
-}
-
-fn carry_out(invocation: &Invocation, vif: &Vif, plan: &Plan, host: Host, system: &mut System) -> Result<Report, Trouble> {
-    // No journal: a vif that a killed run left half set up is set up whole by the next online, and taken down by offline.
-    let mut run = Run::new(system, Journal::None);
-    run.carry_out(plan, host)?;
-    let summary = format!("{} {} of {}: done", invocation.program().name, invocation.command(), vif.device);
-    Ok(Report::of(run.finish(), plan.notes.clone(), summary))
-}
-
-/// What XenStore says of the vif; `None` when this call is not meant for us: udev calls, but the toolstack does so itself.
-fn read_backend(invocation: &Invocation, call: &VifCall, system: &mut System) -> Result<Option<BackendKeys>, Trouble> {
-    let values = system.read_backend(&call.backend)?;
-    if invocation.caller() == Caller::Udev && values.udev_disabled {
-        return Ok(None);
-    }
-    Ok(Some(BackendKeys::from_values(values.keys)?))
-}
-
-/// A vif that goes is taken down even when its configuration is broken.
-fn describe(invocation: &Invocation, call: &VifCall, keys: &BackendKeys) -> Result<Vif, Refusal> {
-    let described = Vif::new(call, keys, |name| invocation.variable(name));
-    match (described, call.coming) {
-        (Err(_), Coming::Goes) => Ok(Vif::bare(call, keys)),
-        (described, _) => described,
-    }
+    let host = observe(system, &asked.vif, &bridge)?;
+    let plan = recipe::plan(coming, &asked.vif, &bridge, asked.hooks.clone(), &host)?;
+    Ok(Decision { plan, host, lock: None })
 }
 
 /// The links that the plan looks at, and the addresses of the vif.
@@ -109,45 +46,4 @@ fn observe(system: &mut System, vif: &Vif, bridge: &recipe::BridgeChoice) -> Res
         host.addresses = system.addresses(&device)?;
     }
     Ok(host)
-}
-
-fn hook_call(invocation: &Invocation) -> Result<Option<HookCall>, Refusal> {
-    let found = hooks::find(invocation.path()).map_err(|error| Refusal {
-        for_guest: "The interface could not be set up: see the host's log".to_owned(),
-        reason: error,
-    })?;
-    if found.is_empty() {
-        return Ok(None);
-    }
-    let mut variables: Vec<(String, String)> =
-        invocation.variables().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
-    variables.push(("command".to_owned(), invocation.command().to_owned()));
-    variables.push(("type_if".to_owned(), invocation.variable("type_if").unwrap_or("vif").to_owned()));
-    Ok(Some(HookCall { hooks: found, program: invocation.path().to_owned(), words: invocation.words().to_vec(), variables }))
-}
-
-fn notes(keys: &BackendKeys, call: &VifCall) -> Option<String> {
-    let vlan = keys.vlan.as_ref().filter(|_| call.coming == Coming::Comes)?;
-    Some(format!("vlan={} of {} is not put into effect: the interface is an untagged port", vlan.escape_default(), call.device))
-}
-
-/// Most of a sentence that is written to the store, in characters: none of them takes more than four bytes, and one write no more than 4096
-/// (`XENSTORE_PAYLOAD_MAX` in Xen's xs_wire.h).
-const SENTENCE_MAX: usize = 500;
-
-/// One write: the sentence that the toolstack logs, and the word that it waits for. Nothing is written where the folder of the
-/// backend is gone, or it would come into being again and stay.
-fn tell_toolstack(system: &mut System, backend: &StorePath, trouble: &Trouble) {
-    let entry = |key: &str, value: String| StoreEntry { path: format!("{}/{key}", backend.as_str()), value };
-    let entries = vec![
-        entry("hotplug-error", trouble.for_guest().chars().take(SENTENCE_MAX).collect()),
-        entry("hotplug-status", "error".to_owned()),
-    ];
-    match system.write_if_there(backend, &entries) {
-        Ok(()) => {}
-        Err(failure) if failure.kind == FailureKind::Absent => {}
-        // The trouble was that nothing could be asked: most likely of the store, and then the same is not worth a second line.
-        Err(failure) if matches!(trouble, Trouble::System(_)) => log::debug!("{failure}"),
-        Err(failure) => log::warn!("{}", crate::apply::Failure::new(&Operation::WriteStore(entries), failure.cause, failure.kind)),
-    }
 }
