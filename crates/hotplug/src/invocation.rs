@@ -7,7 +7,7 @@ use std::ffi::OsString;
 use std::fmt;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
-use clap::{Arg, ArgAction, ArgMatches, value_parser};
+use clap::{Arg, ArgAction, value_parser};
 
 use crate::program::help::help;
 use crate::program::{Command, Flag, Program, VERSION};
@@ -104,15 +104,14 @@ impl Invocation {
     ) -> Result<Self, UsageError> {
         let mut argv = argv.into_iter();
         let path = argv.next().and_then(|word| word.into_string().ok()).unwrap_or_else(|| program.name.to_owned());
-        let given = within_limit(argv)?;
-        let matches = grammar(program).try_get_matches_from(&given).map_err(|error| mistake(program, &error))?;
-        if chosen(program, &matches, Flag::Help) {
+        let (words, options) = without_options(program, within_limit(argv)?)?;
+        if options.contains(&Flag::Help) {
             return Err(UsageError::Answer(help(program)));
         }
-        if chosen(program, &matches, Flag::Version) {
+        if options.contains(&Flag::Version) {
             return Err(UsageError::Answer(format!("{} {VERSION}\n", program.name)));
         }
-        let words = as_text(matches.get_many::<OsString>(WORDS).into_iter().flatten())?;
+        let words = as_text(&words)?;
         let (assignments, others) = split(&words)?;
         let (environment, caller) = from_environment(program, environment)?;
         let mut others = others.into_iter();
@@ -125,8 +124,8 @@ impl Invocation {
             words,
             environment,
             assignments,
-            mode: if chosen(program, &matches, Flag::DryRun) { Mode::DryRun } else { Mode::Act },
-            format: if chosen(program, &matches, Flag::Json) { Format::Json } else { Format::Text },
+            mode: if options.contains(&Flag::DryRun) { Mode::DryRun } else { Mode::Act },
+            format: if options.contains(&Flag::Json) { Format::Json } else { Format::Text },
             caller,
         })
     }
@@ -226,8 +225,16 @@ fn grammar(program: &'static Program) -> clap::Command {
         .args(options)
 }
 
-fn chosen(program: &Program, matches: &ArgMatches, option: Flag) -> bool {
-    program.options.contains(&option) && matches.get_flag(option.long())
+/// The words that are no options, and the options.
+fn without_options(program: &'static Program, given: Vec<OsString>) -> Result<(Vec<OsString>, Vec<Flag>), UsageError> {
+    // No toolstack gives options. To build the grammar only to find none would cost a tenth of a whole run.
+    if !given.iter().any(|word| word.as_encoded_bytes().starts_with(b"-")) {
+        return Ok((given, vec![]));
+    }
+    let matches = grammar(program).try_get_matches_from(&given).map_err(|error| mistake(program, &error))?;
+    let words = matches.get_many::<OsString>(WORDS).into_iter().flatten().cloned().collect();
+    let options = program.options.iter().copied().filter(|option| matches.get_flag(option.long())).collect();
+    Ok((words, options))
 }
 
 fn mistake(program: &Program, error: &clap::Error) -> UsageError {
@@ -258,8 +265,9 @@ fn within_limit(argv: impl Iterator<Item = OsString>) -> Result<Vec<OsString>, U
 }
 
 /// The words as text, without empty ones: xend leaves one where a configuration has two spaces.
-fn as_text<'a>(words: impl Iterator<Item = &'a OsString>) -> Result<Vec<String>, UsageError> {
+fn as_text(words: &[OsString]) -> Result<Vec<String>, UsageError> {
     words
+        .iter()
         .filter(|word| !word.is_empty())
         .map(|word| match word.to_str() {
             Some(text) => Ok(text.to_owned()),

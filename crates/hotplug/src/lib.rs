@@ -5,6 +5,7 @@
 
 pub mod apply;
 pub mod dry_run;
+pub mod entry;
 pub mod firewall;
 pub mod host;
 pub mod interface_name;

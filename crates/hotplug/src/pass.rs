@@ -4,15 +4,13 @@ pub mod network_bridge;
 mod vif;
 pub mod vif_bridge;
 
-use std::process::ExitCode;
-
 use crate::invocation::{Invocation, UsageError, shortened};
 use crate::program::Program;
-use crate::report::{Report, Trouble, conclude};
+use crate::report::{ExitStatus, Report, Trouble, conclude};
 
 /// Runs a program: parses how it was called, passes it through `pass`, and reports.
 #[must_use]
-pub fn run(program: &'static Program, pass: fn(&Invocation) -> Result<Report, Trouble>) -> ExitCode {
+pub fn run(program: &'static Program, pass: fn(&Invocation) -> Result<Report, Trouble>) -> ExitStatus {
     crate::system::log::init(program.name);
     match Invocation::parse(program, std::env::args_os(), std::env::vars_os()) {
         Ok(invocation) => {
@@ -24,7 +22,7 @@ pub fn run(program: &'static Program, pass: fn(&Invocation) -> Result<Report, Tr
         Err(UsageError::Answer(text)) => conclude(&Ok(Report::printed(text))),
         Err(UsageError::Mistake(text)) => {
             log::error!("{text}");
-            ExitCode::FAILURE
+            ExitStatus::Failure
         }
     }
 }

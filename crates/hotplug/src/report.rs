@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::io::{IsTerminal, Write};
-use std::process::ExitCode;
 
 use crate::apply::{Failure, Outcome, Stopped};
 use crate::plan::Refusal;
@@ -103,24 +102,43 @@ impl From<SystemError> for Trouble {
     }
 }
 
+/// What a program says to its caller by its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ExitStatus {
+    /// 0.
+    Success,
+    /// 1.
+    Failure,
+}
+
+impl From<ExitStatus> for std::ffi::c_int {
+    fn from(status: ExitStatus) -> Self {
+        match status {
+            ExitStatus::Success => 0,
+            ExitStatus::Failure => 1,
+        }
+    }
+}
+
 /// Tells how it went, and gives the exit status.
 #[must_use]
-pub fn conclude(result: &Result<Report, Trouble>) -> ExitCode {
+pub fn conclude(result: &Result<Report, Trouble>) -> ExitStatus {
     match result {
         Ok(report) => {
             tell(report);
-            ExitCode::SUCCESS
+            ExitStatus::Success
         }
         Err(trouble) => {
             log::error!("{trouble}");
-            ExitCode::FAILURE
+            ExitStatus::Failure
         }
     }
 }
 
 fn tell(report: &Report) {
     // A reader that has gone away is not worth dying for.
-    let _ = std::io::stdout().write_all(report.output.as_bytes());
+    let mut stdout = std::io::stdout();
+    let _ = stdout.write_all(report.output.as_bytes()).and_then(|()| stdout.flush());
     for failure in &report.tolerated {
         log::warn!("{failure}; going on without it");
     }

@@ -1,4 +1,3 @@
 //! vif-bridge: makes a guest's interface a port of a bridge.
-fn main() -> std::process::ExitCode {
-    hotplug::pass::run(&hotplug::program::VIF_BRIDGE, hotplug::pass::vif_bridge::pass)
-}
+#![no_main]
+hotplug::main!(&hotplug::program::VIF_BRIDGE, hotplug::pass::vif_bridge::pass);
