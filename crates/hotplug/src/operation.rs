@@ -185,6 +185,8 @@ pub enum Operation {
     AddAddress(Address),
     /// Takes an address away.
     DeleteAddress(Address),
+    /// Puts a route in a place where none stands.
+    AddRoute(Route),
     /// Puts a route in its place, over whatever stands there.
     ReplaceRoute(Route),
     /// Puts a route beside those that stand at its place.
@@ -291,6 +293,10 @@ impl Operation {
             Self::DeleteAddress(_) | Self::DeleteRoute(_) | Self::DeleteNeighbour(_) | Self::ReplaceRoute(_) => {
                 repair(&host.after(self), host)
             }
+            Self::AddRoute(route) => match host.routes.iter().any(|seen| seen.same_place(route)) {
+                true => vec![],
+                false => vec![Self::DeleteRoute(route.clone())],
+            },
             Self::AppendRoute(route) => match host.routes.contains(route) {
                 true => vec![],
                 false => vec![Self::DeleteRoute(route.clone())],

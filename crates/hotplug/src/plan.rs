@@ -4,8 +4,13 @@ pub mod draft;
 pub mod forwarding;
 pub mod layer3;
 pub mod network_bridge;
+pub mod network_nat;
+pub mod network_route;
 pub mod repair;
+pub mod router;
+mod vif;
 pub mod vif_bridge;
+pub mod vif_routed;
 
 use serde::{Deserialize, Serialize};
 

@@ -5,13 +5,18 @@
 
 pub mod help;
 mod network_bridge;
+mod vif;
 mod vif_bridge;
+mod vif_nat;
+mod vif_route;
 
 pub use network_bridge::NETWORK_BRIDGE;
 pub use vif_bridge::VIF_BRIDGE;
+pub use vif_nat::VIF_NAT;
+pub use vif_route::VIF_ROUTE;
 
 /// Every program, in the order a reader meets them.
-pub static PROGRAMS: [&Program; 2] = [&NETWORK_BRIDGE, &VIF_BRIDGE];
+pub static PROGRAMS: [&Program; 4] = [&NETWORK_BRIDGE, &VIF_BRIDGE, &VIF_NAT, &VIF_ROUTE];
 
 /// The version that `--version` and the man pages show.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");

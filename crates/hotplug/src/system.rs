@@ -118,6 +118,17 @@ impl Cause {
         }
     }
 
+    /// Of a route that was to stand in a place of its own.
+    fn of_placing(error: KernelError) -> Self {
+        match error.is(Errno::EEXIST) {
+            true => Self {
+                kind: FailureKind::Taken,
+                words: "another route leads there already; see `ip route` for whose it is".to_owned(),
+            },
+            false => Self::of_change(error),
+        }
+    }
+
     /// Of something that was to be removed.
     fn of_removal(error: KernelError) -> Self {
         let gone = [Errno::ENODEV, Errno::ENXIO, Errno::ENOENT, Errno::ESRCH, Errno::EADDRNOTAVAIL];
@@ -150,6 +161,7 @@ impl System {
             Operation::SetLink { device, change } => link::set(kernel, device, change).map_err(Cause::of_change),
             Operation::AddAddress(address) => address::add(kernel, address).map_err(Cause::of_change),
             Operation::DeleteAddress(address) => address::delete(kernel, address).map_err(Cause::of_removal),
+            Operation::AddRoute(route) => route::add(kernel, route).map_err(Cause::of_placing),
             Operation::ReplaceRoute(route) => route::replace(kernel, route).map_err(Cause::of_change),
             Operation::AppendRoute(route) => route::append(kernel, route).map_err(Cause::of_change),
             Operation::DeleteRoute(route) => route::delete(kernel, route).map_err(Cause::of_removal),

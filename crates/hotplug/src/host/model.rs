@@ -41,7 +41,7 @@ impl Host {
                 Some(seen) => *seen = route.clone(),
                 None => self.routes.push(route.clone()),
             },
-            Operation::AppendRoute(route) => self.routes.push(route.clone()),
+            Operation::AddRoute(route) | Operation::AppendRoute(route) => self.routes.push(route.clone()),
             Operation::DeleteRoute(route) => remove_first(&mut self.routes, |seen| seen == route),
             Operation::AddRule(rule) => self.add_rule(rule),
             Operation::DeleteRule(rule) => remove_first(&mut self.rules, |seen| seen == rule),

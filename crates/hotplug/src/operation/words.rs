@@ -18,6 +18,7 @@ impl fmt::Display for Operation {
             Self::SetLink { device, change } => write!(f, "ip link set dev {device}{change}"),
             Self::AddAddress(address) => write!(f, "ip address replace {address}"),
             Self::DeleteAddress(address) => write!(f, "ip address delete {} dev {}", network_of(address), address.device),
+            Self::AddRoute(route) => write!(f, "ip{} route add {route}", dash_six(route.family())),
             Self::ReplaceRoute(route) => write!(f, "ip{} route replace {route}", dash_six(route.family())),
             Self::AppendRoute(route) => write!(f, "ip{} route append {route}", dash_six(route.family())),
             Self::DeleteRoute(route) => write!(f, "ip{} route delete {route}", dash_six(route.family())),

@@ -3,10 +3,11 @@
 use crate::host::{Address, AdminState, Host, Link};
 use crate::interface_name::InterfaceName;
 use crate::mac_address::BACKEND_MAC;
-use crate::operation::{HookCall, LinkChange, Membership, Operation, StoreEntry};
+use crate::operation::{HookCall, LinkChange, Membership, Operation};
 use crate::plan::draft::Draft;
+use crate::plan::vif::{announce, set_what_is_missing, settle_name};
 use crate::plan::{Plan, Refusal};
-use crate::request::vif::{Coming, Mtu, Vif, VifKind};
+use crate::request::vif::{Coming, Vif};
 
 /// The bridge that a vif joins, as it was asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -71,35 +72,12 @@ pub fn online(vif: &Vif, bridge: &BridgeChoice, hooks: Option<HookCall>, host: &
     let device = vif.present(host)?;
     let mut draft = Draft::new(host);
     let name = settle_name(&mut draft, vif, device)?;
-    let mtu = match vif.mtu {
-        Mtu::Bytes(bytes) => bytes,
-        Mtu::OfTheBridge => bridge.mtu,
-    };
+    let mtu = vif.mtu.bytes().unwrap_or(bridge.mtu);
     prepare(&mut draft, &name, &bridge.name);
     let port = LinkChange { mtu: Some(mtu), membership: Some(Membership::Port(bridge.name.clone())), ..LinkChange::up() };
     set_what_is_missing(&mut draft, &name, &port);
-    announce(&mut draft, vif, hooks, &bridge.name, &name, mtu);
+    announce(&mut draft, vif, hooks.map(|call| vif.told(call, Some(&bridge.name), Some(&name))), Some(mtu));
     Ok(draft.plan)
-}
-
-/// The device gets the name that the guest's configuration asks for, and remembers whose it is.
-fn settle_name(draft: &mut Draft, vif: &Vif, device: &Link) -> Result<InterfaceName, Refusal> {
-    let Some(wanted) = vif.renamed.as_ref().filter(|wanted| **wanted != device.name) else {
-        return Ok(device.name.clone());
-    };
-    if draft.host.link(wanted).is_some() {
-        return Err(Refusal::plain(format!(
-            "Cannot rename interface {} to {wanted}: a device of that name exists already; choose another vifname=",
-            device.name
-        )));
-    }
-    if device.state == AdminState::Up {
-        draft.must(Operation::SetLink { device: device.name.clone(), change: LinkChange::down() });
-    }
-    let alias = LinkChange { alias: Some(vif.alias()), ..LinkChange::default() };
-    draft.may(Operation::SetLink { device: device.name.clone(), change: alias });
-    draft.must(Operation::RenameLink { from: device.name.clone(), to: wanted.clone() });
-    Ok(wanted.clone())
 }
 
 /// Down, with the address that all backends share, and without network addresses of its own. A vif that serves its guest on this very
@@ -119,25 +97,6 @@ fn prepare(draft: &mut Draft, name: &InterfaceName, bridge: &InterfaceName) {
     if !missing.is_empty() {
         // A device that will not change its address works all the same.
         draft.may(Operation::SetLink { device: name.clone(), change: missing });
-    }
-}
-
-fn set_what_is_missing(draft: &mut Draft, device: &InterfaceName, change: &LinkChange) {
-    let missing = draft.host.link(device).map(|link| change.missing_from(link)).unwrap_or_default();
-    if !missing.is_empty() {
-        draft.must(Operation::SetLink { device: device.clone(), change: missing });
-    }
-}
-
-/// Hooks, and at the very last the word that netback waits for.
-fn announce(draft: &mut Draft, vif: &Vif, hooks: Option<HookCall>, bridge: &InterfaceName, name: &InterfaceName, mtu: u32) {
-    if let Some(call) = hooks {
-        draft.must(Operation::RunHooks(vif.told(call, Some(bridge), Some(name))));
-    }
-    if vif.kind == VifKind::Vif {
-        let frontend = vif.frontend_mtu().map(|path| StoreEntry { path, value: mtu.to_string() });
-        let status = StoreEntry { path: vif.key("hotplug-status"), value: "connected".to_owned() };
-        draft.must(Operation::Connect { frontend, status });
     }
 }
 

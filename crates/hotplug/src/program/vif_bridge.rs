@@ -1,9 +1,8 @@
 //! All that is to be said about `vif-bridge`.
 
 use super::common::LOG_FILE;
-use super::{Command, Entry, Example, Flag, Program, Source, Variable};
-
-const GIVEN: &[Source] = &[Source::Environment, Source::CommandLine];
+use super::vif::{self, GIVEN};
+use super::{Command, Example, Flag, Program, Source, Variable};
 
 /// `vif-bridge`: makes a guest's network device the port of a bridge.
 pub static VIF_BRIDGE: Program = Program {
@@ -51,39 +50,10 @@ pub static VIF_BRIDGE: Program = Program {
         },
     ],
     variables: &[
-        Variable {
-            name: "vif",
-            value: "DEVICE",
-            meaning: &["The vif, such as vif3.0: device 0 of domain 3. Needed with type_if=vif."],
-            default: "none",
-            sources: GIVEN,
-        },
-        Variable {
-            name: "INTERFACE",
-            value: "DEVICE",
-            meaning: &["The emulated device, such as vif3.0-emu. Needed with type_if=tap."],
-            default: "none",
-            sources: GIVEN,
-        },
-        Variable {
-            name: "XENBUS_PATH",
-            value: "PATH",
-            meaning: &[
-                "The vif's backend directory in XenStore, such as backend/vif/3/0. Needed with type_if=vif. With type_if=tap it is \
-                 worked out from the name of the device, below the own domain.",
-            ],
-            default: "none",
-            sources: GIVEN,
-        },
-        Variable {
-            name: "type_if",
-            value: "vif|tap",
-            meaning: &[
-                "Which of a guest's two devices the call is about: the vif, or the emulated device of a guest that is not paravirtualised.",
-            ],
-            default: "vif",
-            sources: GIVEN,
-        },
+        vif::VIF,
+        vif::INTERFACE,
+        vif::XENBUS_PATH,
+        vif::TYPE_IF,
         Variable {
             name: "bridge",
             value: "BRIDGE",
@@ -91,15 +61,7 @@ pub static VIF_BRIDGE: Program = Program {
             default: "the first bridge of the host",
             sources: &[Source::Environment, Source::CommandLine, Source::XenStore("bridge")],
         },
-        Variable {
-            name: "vifname",
-            value: "DEVICE",
-            meaning: &[
-                "The name that the device gets. The emulated device gets it with -emu appended. A device that has the name already is left alone, and the call fails.",
-            ],
-            default: "the name that the kernel gave it",
-            sources: &[Source::Environment, Source::CommandLine, Source::XenStore("vifname")],
-        },
+        vif::VIFNAME,
         Variable {
             name: "mtu",
             value: "BYTES",
@@ -123,43 +85,12 @@ pub static VIF_BRIDGE: Program = Program {
             default: "none",
             sources: GIVEN,
         },
-        Variable {
-            name: "script",
-            value: "PATH",
-            meaning: &["The hotplug program as the guest's configuration names it. Handed to the hooks."],
-            default: "none",
-            sources: GIVEN,
-        },
+        vif::SCRIPT,
     ],
     options: &[Flag::DryRun, Flag::Json, Flag::Help, Flag::Version],
-    exit_status: &[
-        Entry { subject: "0", text: "Done, or nothing had to be done." },
-        Entry {
-            subject: "1",
-            text: "Refused, or failed and undone. Standard error names the step, the cause and, where there is one, the remedy. After an \
-                   unknown command nothing is written to XenStore; after any other failure hotplug-error and hotplug-status are.",
-        },
-    ],
-    files: &[
-        Entry {
-            subject: "vif-post.d/*.hook",
-            text: "Hooks, in the folder of the program: executables that bash(1) sources in the order of their names, before success is \
-                   reported. The folder and the hooks must belong to root, and nobody else may have the right to write to them. They \
-                   have 20 seconds in all. Variables they see: command, dev, vif, ip, bridge, type_if, XENBUS_PATH and all words NAME=VALUE.",
-        },
-        LOG_FILE,
-    ],
-    environment: &[
-        Entry {
-            subject: "UDEV_CALL",
-            text: "Set in a call by udev. Such a call does nothing and succeeds when the XenStore key libxl/disable_udev exists, because \
-                   the toolstack then calls the program itself.",
-        },
-        Entry {
-            subject: "XENSTORED_PATH, XENSTORED_RUNDIR",
-            text: "Where the socket of XenStore is, or the folder that it is in.",
-        },
-    ],
+    exit_status: vif::EXIT_STATUS,
+    files: &[vif::HOOKS, LOG_FILE],
+    environment: vif::ENVIRONMENT,
     examples: &[
         Example {
             purpose: "A guest on the host's first bridge, and one on the bridge xenbr1 with a device name of its own, in xl.cfg(5):",

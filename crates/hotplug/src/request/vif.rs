@@ -36,8 +36,19 @@ pub enum Coming {
 pub enum Mtu {
     /// As the configuration says, in bytes.
     Bytes(u32),
-    /// That of the bridge.
-    OfTheBridge,
+    /// The configuration says nothing: that of the bridge, or the one that the device has.
+    Unset,
+}
+
+impl Mtu {
+    /// The number that was configured.
+    #[must_use]
+    pub fn bytes(self) -> Option<u32> {
+        match self {
+            Self::Bytes(bytes) => Some(bytes),
+            Self::Unset => None,
+        }
+    }
 }
 
 /// What the command line and the environment say, before XenStore is asked.
@@ -165,7 +176,7 @@ fn device_name(text: &str, variable: &str) -> Result<InterfaceName, Refusal> {
 }
 
 /// The keys of a backend's folder that matter here, in the order in which [`BackendKeys::from_values`] takes their values.
-pub const BACKEND_KEYS: [&str; 7] = ["vifname", "bridge", "ip", "mtu", "frontend", "vlan", "gatewaydev"];
+pub const BACKEND_KEYS: [&str; 8] = ["vifname", "bridge", "ip", "mtu", "frontend", "vlan", "gatewaydev", "mac"];
 
 /// What a backend's folder in XenStore says: raw, as it was read.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -184,6 +195,8 @@ pub struct BackendKeys {
     pub vlan: Option<String>,
     /// The device towards the outside.
     pub gatewaydev: Option<String>,
+    /// The guest's Ethernet address.
+    pub mac: Option<String>,
 }
 
 impl BackendKeys {
@@ -202,6 +215,7 @@ impl BackendKeys {
             frontend: next()?,
             vlan: next()?,
             gatewaydev: next()?,
+            mac: next()?,
         })
     }
 }
@@ -268,7 +282,7 @@ impl Vif {
             device: call.device.clone(),
             renamed,
             backend: call.backend.clone(),
-            mtu: Mtu::OfTheBridge,
+            mtu: Mtu::Unset,
             addresses: vec![],
             frontend: None,
         }
@@ -278,6 +292,15 @@ impl Vif {
     #[must_use]
     pub fn key(&self, name: &str) -> String {
         format!("{}/{name}", self.backend.as_str())
+    }
+
+    /// The guest's domain and the number of the interface among its own: the last two parts of the backend's path.
+    #[must_use]
+    pub fn numbers(&self) -> (u16, u32) {
+        let mut parts = self.backend.as_str().rsplit('/');
+        let handle = parts.next().and_then(|part| part.parse().ok()).unwrap_or_default();
+        let domain = parts.next().and_then(|part| part.parse().ok()).unwrap_or_default();
+        (domain, handle)
     }
 
     /// Where the frontend is told its MTU. An emulated interface has no frontend to tell.
@@ -355,9 +378,9 @@ const MTU_RANGE: std::ops::RangeInclusive<u32> = 68..=65535;
 
 fn parse_mtu(text: Option<&str>) -> Result<Mtu, Refusal> {
     match text {
-        None => Ok(Mtu::OfTheBridge),
+        None => Ok(Mtu::Unset),
         Some(text) => match text.parse() {
-            Ok(0) => Ok(Mtu::OfTheBridge),
+            Ok(0) => Ok(Mtu::Unset),
             Ok(bytes) if MTU_RANGE.contains(&bytes) => Ok(Mtu::Bytes(bytes)),
             _ => Err(Refusal::plain(format!("mtu={} is not a number of bytes from 68 to 65535", text.escape_default()))),
         },

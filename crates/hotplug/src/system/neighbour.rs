@@ -7,6 +7,7 @@ use netlink_packet_core::{NLM_F_CREATE, NLM_F_REPLACE};
 use netlink_packet_route::neighbour::{NeighbourAttribute, NeighbourFlags, NeighbourHeader, NeighbourMessage, NeighbourState};
 use netlink_packet_route::route::RouteType;
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
+use nix::errno::Errno;
 
 use super::attributes::{Attributes, family_of};
 use super::connection::{KernelError, Message};
@@ -71,6 +72,19 @@ fn parse(message: &Message, number: u32) -> Result<Option<Seen>, KernelError> {
     let Some(address) = attributes.address(NDA_DST, family)? else { return Ok(None) };
     let mac = attributes.bytes(NDA_LLADDR).and_then(|bytes| bytes.try_into().ok()).map(MacAddress::new);
     Ok(Some(Seen { address, mac, state: header.state, flags: header.flags }))
+}
+
+/// The entry by which the kernel answers for `address` on `device`, if there is one.
+pub(super) fn proxy(kernel: &mut Kernel, device: &InterfaceName, address: IpAddr) -> Result<Option<Neighbour>, KernelError> {
+    let neighbour = Neighbour { device: device.clone(), address, kind: NeighbourKind::Proxy };
+    let message = match identified(kernel, &neighbour) {
+        Err(error) if error.is(Errno::ENODEV) => return Ok(None),
+        message => message?,
+    };
+    match kernel.connection()?.get(RouteNetlinkMessage::GetNeighbour(message)) {
+        Err(error) if error.is(Errno::ENOENT) => Ok(None),
+        answer => answer.map(|_| Some(neighbour)),
+    }
 }
 
 /// Sets an entry, over one that is there.
@@ -164,11 +178,11 @@ fn ask(kernel: &mut Kernel, number: u32, address: IpAddr, seen: Option<&Seen>) -
 
 fn never_asked(device: &InterfaceName, address: IpAddr) -> KernelError {
     KernelError::Refused {
-        errno: nix::errno::Errno::ENOTSUP,
+        errno: Errno::ENOTSUP,
         message: Some(format!("the entry of {address} on {device} was set by hand, so the kernel never asks for it")),
     }
 }
 
 fn no_answer(device: &InterfaceName, address: IpAddr) -> KernelError {
-    KernelError::Refused { errno: nix::errno::Errno::ETIMEDOUT, message: Some(format!("{address} does not answer on {device}")) }
+    KernelError::Refused { errno: Errno::ETIMEDOUT, message: Some(format!("{address} does not answer on {device}")) }
 }

@@ -1,13 +1,15 @@
 //! Looking at the host. Nothing here changes it.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::path::Path;
 use std::time::Duration;
 
 use nix::errno::Errno;
 
 use super::connection::KernelError;
 use super::link::{self, Which};
-use super::{System, SystemError, address, neighbour, route, rule, sysctl};
+use super::{System, SystemError, address, file, neighbour, route, rule, sysctl};
 use crate::host::{Address, Family, Host, Link, LiveRename, Route};
 use crate::interface_name::InterfaceName;
 use crate::sysctl::{Sysctl, SysctlKey};
@@ -107,6 +109,25 @@ impl System {
         sysctl::read(sysctl).map_err(SystemError::in_act(format!("reading the setting {sysctl}")))
     }
 
+    /// The settings `keys` of every device.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    pub fn settings_of_all(&mut self, keys: &[(Family, SysctlKey)]) -> Result<BTreeMap<Sysctl, String>, SystemError> {
+        let mut settings = BTreeMap::new();
+        for family in [Family::V4, Family::V6] {
+            let devices = sysctl::devices(family).map_err(SystemError::in_act("listing the devices that have settings"))?;
+            let wanted: Vec<&SysctlKey> = keys.iter().filter(|(of, _)| *of == family).map(|(_, key)| key).collect();
+            for device in &devices {
+                for key in &wanted {
+                    let sysctl = Sysctl::of_device(family, device, key);
+                    settings.extend(self.sysctl(&sysctl)?.map(|value| (sysctl, value)));
+                }
+            }
+        }
+        Ok(settings)
+    }
+
     /// Whether this kernel renames devices that are up; found out with `device`, or with the loopback device, without changing either.
     ///
     /// # Errors
@@ -138,25 +159,58 @@ impl System {
         Ok(host)
     }
 
-    fn note_sysctl(&mut self, host: &mut Host, sysctl: Sysctl) -> Result<(), SystemError> {
+    /// Notes a setting, where the kernel has it.
+    ///
+    /// # Errors
+    /// When it is there and cannot be read.
+    pub fn note_sysctl(&mut self, host: &mut Host, sysctl: Sysctl) -> Result<(), SystemError> {
         if let Some(value) = self.sysctl(&sysctl)? {
             host.sysctls.insert(sysctl, value);
         }
         Ok(())
     }
 
+    /// Notes the routes that leave by a device, and the neighbour entries that somebody set on it; none where there is no such device.
+    ///
+    /// # Errors
+    /// When the kernel does not tell.
+    pub fn note_routes_and_neighbours(&mut self, host: &mut Host, device: &InterfaceName) -> Result<(), SystemError> {
+        let routes = none_if_gone(route::list(&mut self.kernel, device));
+        for route in routes.map_err(SystemError::in_act(format!("listing the routes over {device}")))? {
+            // One that leaves by several devices is found at each of them.
+            if !host.routes.contains(&route) {
+                host.routes.push(route);
+            }
+        }
+        let neighbours = none_if_gone(neighbour::list(&mut self.kernel, device));
+        let failed = SystemError::in_act(format!("listing the neighbour entries of {device}"));
+        host.neighbours.extend(neighbours.map_err(failed)?);
+        Ok(())
+    }
+
+    /// Notes whether requests for `address` are answered on `device`.
+    ///
+    /// # Errors
+    /// When the kernel does not tell.
+    pub fn note_proxy(&mut self, host: &mut Host, device: &InterfaceName, address: IpAddr) -> Result<(), SystemError> {
+        let failed = SystemError::in_act(format!("looking for the proxy entry of {address} on {device}"));
+        host.neighbours.extend(neighbour::proxy(&mut self.kernel, device, address).map_err(failed)?);
+        Ok(())
+    }
+
+    /// Notes the text of a file.
+    ///
+    /// # Errors
+    /// When it is there and cannot be read, or is not text.
+    pub fn note_file(&mut self, host: &mut Host, path: &Path) -> Result<(), SystemError> {
+        let text = file::read(path).map_err(SystemError::in_act(format!("reading {}", path.display())))?;
+        host.files.insert(path.to_owned(), text);
+        Ok(())
+    }
+
     fn look_deeper(&mut self, host: &mut Host, devices: &[InterfaceName]) -> Result<(), SystemError> {
         for device in devices {
-            let routes = none_if_gone(route::list(&mut self.kernel, device));
-            for route in routes.map_err(SystemError::in_act(format!("listing the routes over {device}")))? {
-                // One that leaves by several devices is found at each of them.
-                if !host.routes.contains(&route) {
-                    host.routes.push(route);
-                }
-            }
-            let neighbours = none_if_gone(neighbour::list(&mut self.kernel, device));
-            let failed = SystemError::in_act(format!("listing the neighbour entries of {device}"));
-            host.neighbours.extend(neighbours.map_err(failed)?);
+            self.note_routes_and_neighbours(host, device)?;
         }
         host.rules = rule::list(&mut self.kernel).map_err(SystemError::in_act("listing the policy rules"))?;
         if let Some(first) = devices.first() {

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnetwork::IpNetwork;
-use netlink_packet_core::{DefaultNla, NLA_F_NESTED, NLM_F_APPEND, NLM_F_CREATE, NLM_F_REPLACE};
+use netlink_packet_core::{DefaultNla, NLA_F_NESTED, NLM_F_APPEND, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE};
 use netlink_packet_route::route::{
     RouteAttribute, RouteFlags, RouteHeader, RouteMessage, RouteNextHop, RouteNextHopFlags, RouteVia,
 };
@@ -225,6 +225,12 @@ fn via(bytes: &[u8]) -> Result<IpAddr, KernelError> {
 
 fn nonsense(what: &str) -> KernelError {
     KernelError::Nonsense(what.to_owned())
+}
+
+/// Puts a route in a place where none stands.
+pub(super) fn add(kernel: &mut Kernel, route: &Route) -> Result<(), KernelError> {
+    let message = message(kernel, route)?;
+    kernel.connection()?.change(RouteNetlinkMessage::NewRoute(message), NLM_F_CREATE | NLM_F_EXCL)
 }
 
 /// Puts a route in its place, over whatever stands there.

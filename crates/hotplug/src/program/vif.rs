@@ -1,0 +1,117 @@
+//! What the texts of all vif programs have in common.
+
+use super::{Entry, Source, Variable};
+
+/// Where a variable is looked for that no toolstack writes to XenStore.
+pub(super) const GIVEN: &[Source] = &[Source::Environment, Source::CommandLine];
+
+/// The paravirtual device.
+pub(super) const VIF: Variable = Variable {
+    name: "vif",
+    value: "DEVICE",
+    meaning: &["The vif, such as vif3.0: device 0 of domain 3. Needed with type_if=vif."],
+    default: "none",
+    sources: GIVEN,
+};
+
+/// The emulated device.
+pub(super) const INTERFACE: Variable = Variable {
+    name: "INTERFACE",
+    value: "DEVICE",
+    meaning: &["The emulated device, such as vif3.0-emu. Needed with type_if=tap."],
+    default: "none",
+    sources: GIVEN,
+};
+
+/// The backend.
+pub(super) const XENBUS_PATH: Variable = Variable {
+    name: "XENBUS_PATH",
+    value: "PATH",
+    meaning: &[
+        "The vif's backend directory in XenStore, such as backend/vif/3/0. Needed with type_if=vif. With type_if=tap it is \
+         worked out from the name of the device, below the own domain.",
+    ],
+    default: "none",
+    sources: GIVEN,
+};
+
+/// Paravirtual or emulated.
+pub(super) const TYPE_IF: Variable = Variable {
+    name: "type_if",
+    value: "vif|tap",
+    meaning: &[
+        "Which of a guest's two devices the call is about: the vif, or the emulated device of a guest that is not paravirtualised.",
+    ],
+    default: "vif",
+    sources: GIVEN,
+};
+
+/// A name of its own.
+pub(super) const VIFNAME: Variable = Variable {
+    name: "vifname",
+    value: "DEVICE",
+    meaning: &[
+        "The name that the device gets. The emulated device gets it with -emu appended. A device that has the name already is left alone, and the call fails.",
+    ],
+    default: "the name that the kernel gave it",
+    sources: &[Source::Environment, Source::CommandLine, Source::XenStore("vifname")],
+};
+
+/// The program as configured.
+pub(super) const SCRIPT: Variable = Variable {
+    name: "script",
+    value: "PATH",
+    meaning: &["The hotplug program as the guest's configuration names it. Handed to the hooks."],
+    default: "none",
+    sources: GIVEN,
+};
+
+/// Where the guest's addresses are looked for.
+pub(super) const IP_OF_STORE: &[Source] = &[Source::Environment, Source::CommandLine, Source::XenStore("ip")];
+
+/// The MTU of a link that is no bridge's.
+pub(super) const STORE_OR_GIVEN_MTU: Variable = Variable {
+    name: "mtu",
+    value: "BYTES",
+    meaning: &["Largest packet of the device, 68 to 65535 bytes. It is told to the guest."],
+    default: "the one that the device has",
+    sources: &[Source::Environment, Source::CommandLine, Source::XenStore("mtu")],
+};
+
+/// The uplink as the guest's configuration names it.
+pub(super) const GATEWAYDEV: Variable = Variable {
+    name: "gatewaydev",
+    value: "DEVICE",
+    meaning: &["The uplink, as the guest's configuration names it."],
+    default: "none",
+    sources: &[Source::Environment, Source::CommandLine, Source::XenStore("gatewaydev")],
+};
+
+/// Where hooks are.
+pub(super) const HOOKS: Entry = Entry {
+    subject: "vif-post.d/*.hook",
+    text: "Hooks, in the folder of the program: executables that bash(1) sources in the order of their names, before success is \
+           reported. The folder and the hooks must belong to root, and nobody else may have the right to write to them. They \
+           have 20 seconds in all. Variables they see: command, dev, vif, ip, bridge, type_if, XENBUS_PATH, of routed devices vif_ip \
+           and router_ip, and all words NAME=VALUE.",
+};
+
+/// Variables of the environment.
+pub(super) const ENVIRONMENT: &[Entry] = &[
+    Entry {
+        subject: "UDEV_CALL",
+        text: "Set in a call by udev. Such a call does nothing and succeeds when the XenStore key libxl/disable_udev exists, because \
+                   the toolstack then calls the program itself.",
+    },
+    Entry { subject: "XENSTORED_PATH, XENSTORED_RUNDIR", text: "Where the socket of XenStore is, or the folder that it is in." },
+];
+
+/// What the exit status says.
+pub(super) const EXIT_STATUS: &[Entry] = &[
+    Entry { subject: "0", text: "Done, or nothing had to be done." },
+    Entry {
+        subject: "1",
+        text: "Refused, or failed and undone. Standard error names the step, the cause and, where there is one, the remedy. After an \
+                   unknown command nothing is written to XenStore; after any other failure hotplug-error and hotplug-status are.",
+    },
+];
