@@ -18,5 +18,6 @@ pub mod program;
 pub mod record;
 pub mod report;
 pub mod request;
+pub mod sessions;
 pub mod sysctl;
 pub mod system;

@@ -1,8 +1,12 @@
 //! One pass of a program through all stages, from the words of the call to the report.
 
 pub mod network_bridge;
+pub mod network_nat;
+pub mod network_route;
+mod router;
 mod vif;
 pub mod vif_bridge;
+pub mod vif_routed;
 
 use crate::invocation::{Invocation, UsageError, shortened};
 use crate::program::Program;

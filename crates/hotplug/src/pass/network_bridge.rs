@@ -17,7 +17,7 @@ use crate::plan::network_bridge::DefaultRoute;
 use crate::plan::{Plan, Refusal};
 use crate::record::Record;
 use crate::report::{Report, Trouble};
-use crate::request::network_bridge::{AntiSpoof, Command, NetworkBridge};
+use crate::request::network_bridge::{Command, NetworkBridge};
 use crate::sysctl::SysctlKey;
 use crate::system::lock::{self, LockName};
 use crate::system::state::{RunDirectory, run_directory};
@@ -50,7 +50,7 @@ pub fn pass(invocation: &Invocation) -> Result<Report, Trouble> {
         (command, Mode::Act) => {
             let folder = run_directory().map_err(|error| Refusal::plain(error.to_string()))?;
             let _lock = lock::claim(LockName::NetworkBridge, LOCK_LIMIT).map_err(|error| Refusal::plain(error.to_string()))?;
-            take_back_killed_run(&mut system, &folder)?;
+            take_back_killed_run(&mut system, &folder, JOURNAL)?;
             let mut session = Session { invocation, request: &request, system: &mut system, folder: Some(folder) };
             match command {
                 Command::Start => start::start(&mut session, asked),
@@ -61,10 +61,10 @@ pub fn pass(invocation: &Invocation) -> Result<Report, Trouble> {
 }
 
 /// A run that was killed has left a journal: what it did is taken back before anything else is.
-fn take_back_killed_run(system: &mut System, folder: &RunDirectory) -> Result<(), Trouble> {
+pub(super) fn take_back_killed_run(system: &mut System, folder: &RunDirectory, journal: &str) -> Result<(), Trouble> {
     let unusable =
         |error: String| Trouble::Refused(Refusal::plain(format!("{error}; look at it, and remove it once the host is in order")));
-    let left = Journal::left_behind(&folder.state_file(JOURNAL)).map_err(|error| unusable(error.to_string()))?;
+    let left = Journal::left_behind(&folder.state_file(journal)).map_err(|error| unusable(error.to_string()))?;
     let Some((inverses, journal)) = left else { return Ok(()) };
     log::warn!("an earlier run was killed halfway: taking its {} steps back", inverses.len());
     let left = Run::resumed(system, journal, inverses).undo();
@@ -122,10 +122,7 @@ impl Session<'_> {
 
     /// What is said of wishes that are not fulfilled.
     fn notes(&self) -> Vec<String> {
-        match self.request.antispoof {
-            AntiSpoof::Yes => vec!["antispoof=yes is not put into effect: guests are not kept to their own addresses".to_owned()],
-            AntiSpoof::No => vec![],
-        }
+        self.request.antispoof.note().into_iter().collect()
     }
 }
 
@@ -140,7 +137,7 @@ fn write_record(folder: Option<&RunDirectory>, record: &Record) {
     }
 }
 
-fn default_routes(system: &mut System) -> Result<Vec<DefaultRoute>, SystemError> {
+pub(super) fn default_routes(system: &mut System) -> Result<Vec<DefaultRoute>, SystemError> {
     let routes = system.default_routes()?;
     Ok(routes.iter().flat_map(ways_out).collect())
 }

@@ -2,20 +2,10 @@
 
 use std::net::IpAddr;
 
-use crate::interface_name::InterfaceName;
+pub use super::network::{AntiSpoof, Command};
+use super::network::{name, yes_or_no};
 use crate::plan::Refusal;
 use crate::plan::network_bridge::Asked;
-
-/// The command.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Command {
-    /// Make the bridge.
-    Start,
-    /// Take it apart again.
-    Stop,
-    /// Show it.
-    Status,
-}
 
 /// Which router has to answer once the bridge is in place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -36,16 +26,6 @@ pub enum Force {
     #[default]
     No,
     /// Go on all the same.
-    Yes,
-}
-
-/// Whether guests are to be kept from taking others' addresses.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-pub enum AntiSpoof {
-    /// As each guest's own configuration says.
-    #[default]
-    No,
-    /// For all guests.
     Yes,
 }
 
@@ -71,17 +51,6 @@ impl NetworkBridge {
     /// When a value is malformed.
     pub fn parse<'a>(command: &str, variable: impl Fn(&str) -> Option<&'a str>) -> Result<Self, Refusal> {
         let given = |name: &str| variable(name).filter(|text| !text.is_empty());
-        let command = match command {
-            "start" => Command::Start,
-            "stop" => Command::Stop,
-            "status" => Command::Status,
-            other => {
-                return Err(Refusal::plain(format!(
-                    "Unknown command: {}. Valid commands are: start, stop, status",
-                    other.escape_default()
-                )));
-            }
-        };
         let netdev = name(given("netdev"), "netdev")?;
         let asked = match given("bridge") {
             Some("null") => None,
@@ -89,18 +58,13 @@ impl NetworkBridge {
         };
         parse_number(given("vifnum"))?;
         Ok(Self {
-            command,
+            command: Command::parse(command)?,
             asked,
             check: parse_check(given("check"))?,
             force: yes_or_no(given("force"), "force")?.map_or(Force::No, |yes| if yes { Force::Yes } else { Force::No }),
-            antispoof: yes_or_no(given("antispoof"), "antispoof")?
-                .map_or(AntiSpoof::No, |yes| if yes { AntiSpoof::Yes } else { AntiSpoof::No }),
+            antispoof: AntiSpoof::parse(given("antispoof"))?,
         })
     }
-}
-
-fn name(text: Option<&str>, variable: &str) -> Result<Option<InterfaceName>, Refusal> {
-    text.map(str::parse).transpose().map_err(|error| Refusal::plain(format!("{variable}= names no device: {error}")))
 }
 
 /// `vifnum` numbered the original's first scripts' bridges (xenbr0, veth0); it is accepted and has no effect.
@@ -119,14 +83,5 @@ fn parse_check(text: Option<&str>) -> Result<Check, Refusal> {
             .parse()
             .map(Check::Address)
             .map_err(|_| Refusal::plain(format!("check={} is neither an address, nor yes, nor no", text.escape_default()))),
-    }
-}
-
-fn yes_or_no(text: Option<&str>, variable: &str) -> Result<Option<bool>, Refusal> {
-    match text {
-        None => Ok(None),
-        Some("yes") => Ok(Some(true)),
-        Some("no") => Ok(Some(false)),
-        Some(other) => Err(Refusal::plain(format!("{variable}={} is neither yes nor no", other.escape_default()))),
     }
 }

@@ -34,6 +34,8 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(50);
 pub enum LockName {
     /// Two changes of a host's bridges.
     NetworkBridge,
+    /// Two changes of the host as a router, by network-route or network-nat.
+    NetworkRouter,
     /// Two changes of the packet filter.
     Iptables,
     /// Two changes of the DHCP server's configuration.
@@ -44,6 +46,7 @@ impl LockName {
     fn file_name(self) -> &'static str {
         match self {
             Self::NetworkBridge => "network-bridge",
+            Self::NetworkRouter => "network-router",
             Self::Iptables => "iptables",
             Self::VifNatDhcp => "vif-nat-dhcp",
         }

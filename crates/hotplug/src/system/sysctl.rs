@@ -2,6 +2,8 @@
 
 use std::io::{self, Read, Write};
 
+use crate::host::Family;
+use crate::interface_name::InterfaceName;
 use crate::sysctl::Sysctl;
 
 /// Far more than any such setting is long.
@@ -24,6 +26,25 @@ pub(super) fn read(sysctl: &Sysctl) -> io::Result<Option<String>> {
         Err(error) => Err(error),
         Ok(_) => Ok(Some(text.trim_end_matches('\n').to_owned())),
     }
+}
+
+/// The devices that have settings of this family; none where the kernel does not have the family.
+pub(super) fn devices(family: Family) -> io::Result<Vec<InterfaceName>> {
+    let folder = match family {
+        Family::V4 => "/proc/sys/net/ipv4/conf",
+        Family::V6 => "/proc/sys/net/ipv6/conf",
+    };
+    let entries = match std::fs::read_dir(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(vec![]),
+        entries => entries?,
+    };
+    let mut devices = vec![];
+    for entry in entries {
+        let name = entry?.file_name();
+        // A name that cannot be written down here belongs to no device of ours.
+        devices.extend(name.to_str().filter(|name| !matches!(*name, "all" | "default")).and_then(|name| name.parse().ok()));
+    }
+    Ok(devices)
 }
 
 /// Gives a setting a value.

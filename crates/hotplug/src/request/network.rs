@@ -1,0 +1,97 @@
+//! What the network programs are asked alike.
+
+use crate::interface_name::InterfaceName;
+use crate::plan::Refusal;
+
+/// The command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// Set the host's network up for guests.
+    Start,
+    /// Take that back.
+    Stop,
+    /// Show it.
+    Status,
+}
+
+impl Command {
+    /// # Errors
+    /// When there is no such command.
+    pub(super) fn parse(text: &str) -> Result<Self, Refusal> {
+        match text {
+            "start" => Ok(Self::Start),
+            "stop" => Ok(Self::Stop),
+            "status" => Ok(Self::Status),
+            other => Err(Refusal::plain(format!(
+                "Unknown command: {}. Valid commands are: start, stop, status",
+                other.escape_default()
+            ))),
+        }
+    }
+}
+
+/// Whether guests are to be kept from taking others' addresses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum AntiSpoof {
+    /// As each guest's own configuration says.
+    #[default]
+    No,
+    /// For all guests.
+    Yes,
+}
+
+impl AntiSpoof {
+    /// # Errors
+    /// When it is neither yes nor no.
+    pub(super) fn parse(text: Option<&str>) -> Result<Self, Refusal> {
+        let given = yes_or_no(text, "antispoof")?;
+        Ok(given.map_or(Self::No, |yes| if yes { Self::Yes } else { Self::No }))
+    }
+
+    /// What is said of a wish that is not fulfilled.
+    #[must_use]
+    pub fn note(self) -> Option<String> {
+        match self {
+            Self::Yes => Some("antispoof=yes is not put into effect: guests are not kept to their own addresses".to_owned()),
+            Self::No => None,
+        }
+    }
+}
+
+/// What happens to IPv6.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ipv6 {
+    /// Nothing.
+    Off,
+    /// It is forwarded.
+    Route,
+    /// It is forwarded, and leaves with the host's own address.
+    Nat,
+}
+
+impl Ipv6 {
+    /// # Errors
+    /// When it is none of the three words.
+    pub(super) fn parse(text: Option<&str>) -> Result<Option<Self>, Refusal> {
+        match text {
+            None => Ok(None),
+            Some("no") => Ok(Some(Self::Off)),
+            Some("yes") => Ok(Some(Self::Route)),
+            Some("nat") => Ok(Some(Self::Nat)),
+            Some(other) => Err(Refusal::plain(format!("ipv6={} is neither yes, nor no, nor nat", other.escape_default()))),
+        }
+    }
+}
+
+pub(super) fn name(text: Option<&str>, variable: &str) -> Result<Option<InterfaceName>, Refusal> {
+    text.map(str::parse).transpose().map_err(|error| Refusal::plain(format!("{variable}= names no device: {error}")))
+}
+
+pub(super) fn yes_or_no(text: Option<&str>, variable: &str) -> Result<Option<bool>, Refusal> {
+    match text {
+        None => Ok(None),
+        Some("yes") => Ok(Some(true)),
+        Some("no") => Ok(Some(false)),
+        Some(other) => Err(Refusal::plain(format!("{variable}={} is neither yes nor no", other.escape_default()))),
+    }
+}
