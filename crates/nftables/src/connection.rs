@@ -1,0 +1,401 @@
+//! The conversation with the kernel: nfnetlink over one socket (net/netfilter/nfnetlink.c).
+
+use std::io;
+use std::time::Duration;
+
+use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_NETFILTER};
+use nix::errno::Errno;
+use nix::libc::MSG_DONTWAIT;
+use nix::sys::socket::{setsockopt, sockopt};
+use nix::sys::time::TimeVal;
+
+use crate::encode::{self, Message, SUBSYSTEM, kind};
+use crate::seen::{self, TableSeen};
+use crate::wire::{
+    Attributes, HEADER, NLM_F_ACK, NLM_F_ACK_TLVS, NLM_F_CAPPED, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST, NLMSG_DONE,
+    NLMSG_ERROR, NLMSG_OVERRUN, Received, append_message, take_message,
+};
+use crate::{Batch, ChainId, ChainSeen, DataType, ElementSeen, Error, Ranges, Refusal, RuleSeen, SetId, TableId};
+
+/// `NFNL_MSG_BATCH_BEGIN`, `NFNL_MSG_BATCH_END`
+const BATCH_BEGIN: u16 = 0x10;
+const BATCH_END: u16 = 0x11;
+
+/// `NFPROTO_UNSPEC`
+const ANY_FAMILY: u8 = 0;
+
+/// How long one answer may take. The kernel answers at once unless something holds its lock; this only keeps a broken machine from
+/// hanging us.
+const ANSWER_LIMIT: Duration = Duration::from_secs(30);
+
+/// How often a list is read again when it changed under the reading (`NLM_F_DUMP_INTR`).
+const DUMP_ATTEMPTS: usize = 20;
+
+/// The largest number of messages taken for one list, each of one chain, one rule or a datagram full of elements.
+const MOST_MESSAGES: usize = 1_000_000;
+
+/// The kernel puts no more into one datagram of a list (net/netlink/af_netlink.c, `netlink_dump()`).
+const DATAGRAM_MAX: usize = 32 * 1024;
+
+/// How much of an act an error shows: its beginning is enough to recognise it, and it may name thousands of elements.
+const ACT_SHOWN: usize = 240;
+
+/// An open socket to nf_tables in one network namespace.
+///
+/// Dropping it closes it, and that may take 6 to 20 ms after a batch that deleted something: see the notes on the crate.
+pub struct Connection {
+    socket: Socket,
+    /// The number of the last message.
+    sequence: u32,
+    /// Where answers are received.
+    buffer: Vec<u8>,
+}
+
+impl Connection {
+    /// Opens a socket in the network namespace of this thread.
+    ///
+    /// # Errors
+    /// [`Error::Broken`] where the kernel gives no such socket.
+    pub fn open() -> Result<Self, Error> {
+        let broken = |cause: &dyn std::fmt::Display| Error::Broken(format!("no socket: {cause}"));
+        let socket = Socket::new(NETLINK_NETFILTER).map_err(|cause| broken(&cause))?;
+        let limit = TimeVal::new(ANSWER_LIMIT.as_secs().try_into().unwrap_or(i64::MAX), 0);
+        setsockopt(&socket, sockopt::ReceiveTimeout, &limit).map_err(|cause| broken(&cause))?;
+        // Kernels before 4.12 lack the first: then errors are numbers only. The second spares us our own words back.
+        let _ = socket.set_ext_ack(true);
+        let _ = socket.set_cap_ack(true);
+        // A batch that is wrong in thousands of places gets more complaints than there is room for. The first ones are what we want, and
+        // lists are never lost this way: the kernel waits until there is room.
+        let _ = socket.set_no_enobufs(true);
+        Ok(Self { socket, sequence: 0, buffer: Vec::with_capacity(DATAGRAM_MAX) })
+    }
+
+    /// Has the kernel make all changes of a batch in one instant. An empty batch asks nothing of it.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] with the first operation that the kernel did not like; then nothing was changed.
+    pub fn send(&mut self, batch: &Batch) -> Result<(), Error> {
+        let steps = batch.steps().collect::<Vec<_>>();
+        let Some(last) = steps.len().checked_sub(1) else { return Ok(()) };
+        let mut packet = vec![];
+        let begin = self.next_sequence();
+        append_message(&mut packet, BATCH_BEGIN, NLM_F_REQUEST, begin, ANY_FAMILY, SUBSYSTEM, &[]);
+        for (place, (_, step)) in steps.iter().enumerate() {
+            let sequence = self.next_sequence();
+            let message = encode::message(step, sequence)?;
+            // The kernel reports what it refuses anyway. One word that all went well is enough: each takes room in our receive buffer.
+            let flags = NLM_F_REQUEST | message.flags | if place == last { NLM_F_ACK } else { 0 };
+            append_message(&mut packet, kind_of(message.kind), flags, sequence, message.family.number(), 0, &message.body);
+        }
+        let end = self.next_sequence();
+        append_message(&mut packet, BATCH_END, NLM_F_REQUEST, end, ANY_FAMILY, SUBSYSTEM, &[]);
+        self.transmit(&packet)?;
+        match self.verdicts(begin, end)? {
+            None => Ok(()),
+            Some(complaint) => {
+                let place = usize::try_from(complaint.sequence.wrapping_sub(begin)).ok().and_then(|place| place.checked_sub(1));
+                let refused = place.and_then(|place| steps.get(place));
+                let act = refused.map_or_else(|| "begin or end a change".to_owned(), |(_, step)| shown(&step.to_string()));
+                let operation = refused.map(|(operation, _)| *operation);
+                Err(Refusal { act, operation, errno: complaint.errno, message: complaint.message }.into())
+            }
+        }
+    }
+
+    /// The table, if there is one.
+    ///
+    /// # Errors
+    /// When the kernel does not answer, or with nonsense.
+    pub fn table(&mut self, table: &TableId) -> Result<Option<TableSeen>, Error> {
+        let message = Message::new(kind::GETTABLE, 0, table.family, |body| body.text(encode::table::NAME, table.name.as_bytes()))?;
+        let reply = self.get(&message, || format!("list table {table}"))?;
+        reply.map(|payload| TableSeen::parse(&payload)).transpose()
+    }
+
+    /// Whether there is such a set or map.
+    ///
+    /// # Errors
+    /// When the kernel does not answer.
+    pub fn has_set(&mut self, set: &SetId) -> Result<bool, Error> {
+        let message = Message::new(kind::GETSET, 0, set.table.family, |body| encode::name_set(body, set))?;
+        Ok(self.get(&message, || format!("list set {set}"))?.is_some())
+    }
+
+    /// The elements of a set whose key is of these types; nothing where there is no such set.
+    ///
+    /// # Errors
+    /// When the kernel does not answer, or the set is of another kind.
+    pub fn elements(&mut self, set: &SetId, key: &[DataType], ranges: Ranges) -> Result<Option<Vec<ElementSeen>>, Error> {
+        let message = Message::new(kind::GETSETELEM, 0, set.table.family, |body| encode::name_element_list(body, set))?;
+        match self.dump(&message, || format!("list elements of set {set}")) {
+            Ok(messages) => seen::parse_elements(&messages, key, ranges).map(Some),
+            Err(error) if error.is(Errno::ENOENT) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// All chains of all tables of this network namespace.
+    ///
+    /// # Errors
+    /// When the kernel does not answer, or with nonsense.
+    pub fn chains(&mut self) -> Result<Vec<ChainSeen>, Error> {
+        let messages = self.list(kind::GETCHAIN, ANY_FAMILY, &[], || "list chains".to_owned())?;
+        messages.iter().filter_map(|payload| ChainSeen::parse(payload).transpose()).collect()
+    }
+
+    /// The rules of a chain, first to last; none where there is no such chain.
+    ///
+    /// # Errors
+    /// When the kernel does not answer, or with nonsense.
+    pub fn rules(&mut self, chain: &ChainId) -> Result<Vec<RuleSeen>, Error> {
+        let message = Message::new(kind::GETRULE, 0, chain.table.family, |body| encode::name_rules(body, chain))?;
+        let messages = match self.dump(&message, || format!("list chain {chain}")) {
+            Err(error) if error.is(Errno::ENOENT) => return Ok(vec![]),
+            messages => messages?,
+        };
+        messages.iter().map(|payload| RuleSeen::parse(payload)).collect()
+    }
+
+    fn next_sequence(&mut self) -> u32 {
+        self.sequence = self.sequence.wrapping_add(1);
+        self.sequence
+    }
+
+    /// Asks for one thing; nothing where the kernel knows no such thing.
+    fn get(&mut self, message: &Message, act: impl Fn() -> String) -> Result<Option<Vec<u8>>, Error> {
+        let sequence = self.next_sequence();
+        let mut packet = vec![];
+        append_message(&mut packet, kind_of(message.kind), NLM_F_REQUEST, sequence, message.family.number(), 0, &message.body);
+        self.transmit(&packet)?;
+        loop {
+            self.receive(0)?;
+            let mut rest = self.buffer.as_slice();
+            while !rest.is_empty() {
+                let received = take_message(&mut rest)?;
+                match received.kind {
+                    _ if received.sequence != sequence => {}
+                    NLMSG_ERROR => {
+                        let Some(complaint) = Complaint::parse(&received)? else { return Err(Error::nonsense("nothing in it")) };
+                        return if complaint.errno == Errno::ENOENT { Ok(None) } else { Err(complaint.about(act())) };
+                    }
+                    _ => return Ok(Some(received.payload.to_vec())),
+                }
+            }
+        }
+    }
+
+    fn dump(&mut self, message: &Message, act: impl Fn() -> String) -> Result<Vec<Vec<u8>>, Error> {
+        self.list(message.kind, message.family.number(), &message.body, act)
+    }
+
+    /// Reads a list, whole: what changed under the reading is read again.
+    fn list(&mut self, kind: u16, family: u8, body: &[u8], act: impl Fn() -> String) -> Result<Vec<Vec<u8>>, Error> {
+        for _ in 0..DUMP_ATTEMPTS {
+            let sequence = self.next_sequence();
+            let mut packet = vec![];
+            append_message(&mut packet, kind_of(kind), NLM_F_REQUEST | NLM_F_DUMP, sequence, family, 0, body);
+            self.transmit(&packet)?;
+            let mut list = List::default();
+            while list.progress == Progress::Going {
+                self.receive(0)?;
+                list.take_datagram(&self.buffer, sequence, &act)?;
+            }
+            if list.consistency == Consistency::Whole {
+                return Ok(list.messages);
+            }
+        }
+        Err(Error::Broken(format!("the list changed during each of {DUMP_ATTEMPTS} readings")))
+    }
+
+    /// Sends it in one piece, which is what makes a batch one.
+    fn transmit(&self, packet: &[u8]) -> Result<(), Error> {
+        let send = || self.socket.send_to(packet, &SocketAddr::new(0, 0), 0);
+        let result = match send() {
+            // The socket's buffer is smaller than this packet (netlink_sendmsg()); nothing was taken yet.
+            Err(error) if error.raw_os_error() == Some(Errno::EMSGSIZE as i32) => {
+                let room = packet.len() + DATAGRAM_MAX;
+                setsockopt(&self.socket, sockopt::SndBufForce, &room).map_err(io::Error::from).and_then(|()| send())
+            }
+            result => result,
+        };
+        match result {
+            Ok(sent) if sent == packet.len() => Ok(()),
+            Ok(sent) => Err(Error::Broken(format!("only {sent} of {} bytes were sent", packet.len()))),
+            Err(cause) => Err(Error::Broken(format!("{} bytes cannot be sent: {cause}", packet.len()))),
+        }
+    }
+
+    /// What the kernel says about a batch: nothing if it did it, else the first complaint.
+    ///
+    /// It worked while we were sending: all it has to say is there already, and is not waited for.
+    fn verdicts(&mut self, begin: u32, end: u32) -> Result<Option<Complaint>, Error> {
+        let mut first: Option<Complaint> = None;
+        let mut words = 0;
+        loop {
+            match self.receive(MSG_DONTWAIT) {
+                Err(Error::Broken(cause)) if words == 0 => return Err(Error::Broken(cause)),
+                Err(_) => return Ok(first),
+                Ok(()) => {}
+            }
+            let mut rest = self.buffer.as_slice();
+            while !rest.is_empty() {
+                let received = take_message(&mut rest)?;
+                let distance = received.sequence.wrapping_sub(begin);
+                if received.kind != NLMSG_ERROR || distance > end.wrapping_sub(begin) {
+                    continue;
+                }
+                words += 1;
+                let complaint = Complaint::parse(&received)?;
+                if let Some(complaint) = complaint
+                    && first.as_ref().is_none_or(|first| distance < first.sequence.wrapping_sub(begin))
+                {
+                    first = Some(complaint);
+                }
+            }
+        }
+    }
+
+    /// Receives one datagram of the kernel's.
+    fn receive(&mut self, flags: i32) -> Result<(), Error> {
+        loop {
+            self.buffer.clear();
+            match self.socket.recv_from(&mut self.buffer, flags) {
+                Ok((_, sender)) if sender.port_number() == 0 => return Ok(()),
+                // Any process may send to a netlink socket; only the kernel's word counts.
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Err(Error::Broken("no answer".to_owned())),
+                Err(error) if error.raw_os_error() == Some(Errno::ENOBUFS as i32) => {
+                    return Err(Error::Broken("an answer was lost (socket buffer overrun)".to_owned()));
+                }
+                Err(error) => return Err(Error::Broken(error.to_string())),
+            }
+        }
+    }
+}
+
+impl std::fmt::Debug for Connection {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Connection({} messages so far)", self.sequence)
+    }
+}
+
+const fn kind_of(message: u16) -> u16 {
+    SUBSYSTEM << 8 | message
+}
+
+fn shown(act: &str) -> String {
+    let mut short: String = act.chars().take(ACT_SHOWN).collect();
+    if short.len() < act.len() {
+        short.push('…');
+    }
+    short
+}
+
+/// What came of a question for a list so far.
+#[derive(Default)]
+struct List {
+    messages: Vec<Vec<u8>>,
+    consistency: Consistency,
+    progress: Progress,
+}
+
+/// Whether a list was read without a change in between.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+enum Consistency {
+    #[default]
+    Whole,
+    Interrupted,
+}
+
+/// Whether more is to come.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+enum Progress {
+    #[default]
+    Going,
+    Finished,
+}
+
+impl List {
+    fn take_datagram(&mut self, mut rest: &[u8], sequence: u32, act: impl Fn() -> String) -> Result<(), Error> {
+        while !rest.is_empty() {
+            let received = take_message(&mut rest)?;
+            if received.sequence != sequence {
+                continue;
+            }
+            if received.flags & NLM_F_DUMP_INTR != 0 {
+                self.consistency = Consistency::Interrupted;
+            }
+            match received.kind {
+                NLMSG_ERROR => {
+                    self.progress = Progress::Finished;
+                    return Complaint::parse(&received)?.map_or(Ok(()), |complaint| Err(complaint.about(act())));
+                }
+                NLMSG_DONE => {
+                    self.progress = Progress::Finished;
+                    return Complaint::of_done(&received).map_or(Ok(()), |complaint| Err(complaint.about(act())));
+                }
+                NLMSG_OVERRUN => return Err(Error::Broken("an answer was lost in the kernel".to_owned())),
+                _ if self.messages.len() == MOST_MESSAGES => return Err(Error::nonsense("its list has no end")),
+                _ => self.messages.push(received.payload.to_vec()),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// An error the kernel reported.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Complaint {
+    /// Of the message it is about.
+    sequence: u32,
+    errno: Errno,
+    message: Option<String>,
+}
+
+impl Complaint {
+    /// Nothing where the message is a word that all went well.
+    fn parse(received: &Received<'_>) -> Result<Option<Self>, Error> {
+        let (code, echo) = received.payload.split_first_chunk::<4>().ok_or_else(|| Error::nonsense("an error has no number"))?;
+        let code = i32::from_ne_bytes(*code);
+        if code == 0 {
+            return Ok(None);
+        }
+        let message = if received.flags & NLM_F_ACK_TLVS == 0 {
+            None
+        } else {
+            echo.get(length_of_request(received.flags, echo)..).and_then(words_of_the_kernel)
+        };
+        Ok(Some(Self { sequence: received.sequence, errno: Errno::from_raw(code.saturating_neg()), message }))
+    }
+
+    /// The end of a list carries the error that cut it short.
+    fn of_done(received: &Received<'_>) -> Option<Self> {
+        let code = i32::from_ne_bytes(*received.payload.first_chunk::<4>()?);
+        let errno = Errno::from_raw(code.saturating_neg());
+        (code < 0).then_some(Self { sequence: received.sequence, errno, message: None })
+    }
+
+    fn about(self, act: String) -> Error {
+        Refusal { act, operation: None, errno: self.errno, message: self.message }.into()
+    }
+}
+
+/// How much of our own request is sent back before the attributes: its header, or all of it where the kernel does not cap it.
+fn length_of_request(flags: u16, echo: &[u8]) -> usize {
+    match *echo {
+        [a, b, c, d, ..] if flags & NLM_F_CAPPED == 0 => usize::try_from(u32::from_ne_bytes([a, b, c, d]))
+            .unwrap_or(usize::MAX)
+            .checked_next_multiple_of(4)
+            .unwrap_or(usize::MAX),
+        _ => HEADER,
+    }
+}
+
+/// The sentence in an extended acknowledgement (`NLMSGERR_ATTR_MSG`).
+fn words_of_the_kernel(attributes: &[u8]) -> Option<String> {
+    const NLMSGERR_ATTR_MSG: u16 = 1;
+    let attributes = Attributes::parse(attributes).ok()?;
+    let words = std::str::from_utf8(attributes.text(NLMSGERR_ATTR_MSG)?).ok()?;
+    Some(words.trim_end_matches('.').to_owned()).filter(|words| !words.is_empty())
+}

@@ -1,0 +1,415 @@
+//! What the kernel shows of tables, chains, rules and elements. Its answers are not believed until parsed.
+
+use std::time::Duration;
+
+use crate::encode::{USERDATA_COMMENT, chain, element, padded, rule, table};
+use crate::expression::{
+    DATA_VALUE, DATA_VERDICT, EXPRESSION_DATA, EXPRESSION_NAME, IMMEDIATE_DATA, IMMEDIATE_DREG, LIST_ELEMENT, NF_ACCEPT, NF_DROP,
+    NFT_GOTO, NFT_JUMP, NFT_RETURN, VERDICT_CHAIN, VERDICT_CODE, VERDICT_REGISTER,
+};
+use crate::wire::{Attributes, FAMILY_HEADER, until_zero};
+use crate::{
+    ChainId, ChainKind, DataType, Element, Error, Family, Field, Hook, Name, Policy, Priority, Ranges, RuleHandle, TableId, Value,
+    Verdict,
+};
+
+/// The family and the attributes of a message.
+pub(crate) fn open(payload: &[u8]) -> Result<(Option<Family>, Attributes<'_>), Error> {
+    let short = || Error::nonsense("a message is too short");
+    let family = Family::from_number(*payload.first().ok_or_else(short)?);
+    Ok((family, Attributes::parse(payload.get(FAMILY_HEADER..).ok_or_else(short)?)?))
+}
+
+/// A table of the kernel's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TableSeen {
+    /// Whether its chains see packets.
+    pub activity: Activity,
+    /// Who may change it.
+    pub owner: Owner,
+}
+
+/// Whether a table's chains see packets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Activity {
+    /// They do.
+    Active,
+    /// They do not: somebody put the table to sleep (`NFT_TABLE_F_DORMANT`).
+    Dormant,
+}
+
+/// Who may change a table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Owner {
+    /// Everybody who may change any.
+    Anybody,
+    /// Only the process that made it, firewalld for one: others are told EPERM (`NFT_TABLE_F_OWNER`).
+    OneProcess,
+}
+
+impl TableSeen {
+    pub(crate) fn parse(payload: &[u8]) -> Result<Self, Error> {
+        const NFT_TABLE_F_DORMANT: u32 = 1;
+        const NFT_TABLE_F_OWNER: u32 = 2;
+        let (_, attributes) = open(payload)?;
+        let flags = attributes.u32(table::FLAGS)?.unwrap_or(0);
+        Ok(Self {
+            activity: if flags & NFT_TABLE_F_DORMANT == 0 { Activity::Active } else { Activity::Dormant },
+            owner: if flags & NFT_TABLE_F_OWNER == 0 { Owner::Anybody } else { Owner::OneProcess },
+        })
+    }
+}
+
+/// A chain of the kernel's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ChainSeen {
+    /// Which it is.
+    pub id: ChainId,
+    /// The kernel's number for it.
+    pub handle: u64,
+    /// Where packets enter it, if they do.
+    pub base: Option<BaseSeen>,
+}
+
+/// Where and how packets enter a chain of the kernel's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BaseSeen {
+    /// The point on a packet's way; nothing where it is one this crate does not know.
+    pub hook: Option<Hook>,
+    /// Its place among the chains of that hook.
+    pub priority: Priority,
+    /// What becomes of a packet that no rule decides on.
+    pub policy: Policy,
+    /// What its rules may do; nothing where that is a kind this crate does not know.
+    pub kind: Option<ChainKind>,
+    /// Whose packets, at the hooks of single devices. The bytes are the kernel's.
+    pub devices: Vec<Name>,
+}
+
+impl ChainSeen {
+    /// Nothing for a chain of a family this crate does not know.
+    pub(crate) fn parse(payload: &[u8]) -> Result<Option<Self>, Error> {
+        let (family, attributes) = open(payload)?;
+        let Some(family) = family else { return Ok(None) };
+        let table = until_zero(attributes.required(chain::TABLE, "a chain has no table")?);
+        let name = until_zero(attributes.required(chain::NAME, "a chain has no name")?);
+        let id = TableId::new(family, Name::told(table)).chain(&Name::told(name));
+        let handle = attributes.u64(chain::HANDLE)?.unwrap_or(0);
+        let hook = attributes.nested(chain::HOOK)?;
+        let base = hook.map(|hook| BaseSeen::parse(family, &attributes, &hook)).transpose()?;
+        Ok(Some(Self { id, handle, base }))
+    }
+}
+
+impl BaseSeen {
+    fn parse(family: Family, attributes: &Attributes<'_>, hook: &Attributes<'_>) -> Result<Self, Error> {
+        let number = hook.u32(chain::HOOK_NUMBER)?.ok_or_else(|| Error::nonsense("a base chain has no hook"))?;
+        let priority = hook.u32(chain::HOOK_PRIORITY)?.unwrap_or(0);
+        let policy = match attributes.u32(chain::POLICY)? {
+            Some(0) => Policy::Drop,
+            _ => Policy::Accept,
+        };
+        let many = hook.nested(chain::HOOK_DEVICES)?;
+        let listed = many.iter().flat_map(|list| list.each(LIST_ELEMENT)).map(until_zero);
+        let devices = hook.text(chain::HOOK_DEVICE).into_iter().chain(listed).map(Name::told).collect();
+        Ok(Self {
+            hook: Hook::from_number(family, number),
+            priority: Priority(i32::from_be_bytes(priority.to_be_bytes())),
+            policy,
+            kind: attributes.text(chain::TYPE).and_then(ChainKind::from_word),
+            devices,
+        })
+    }
+}
+
+/// A rule of the kernel's, as far as one must know it to find one's own and to put another beside it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RuleSeen {
+    /// Which it is.
+    pub handle: RuleHandle,
+    /// Its comment, where it has one that is text.
+    pub comment: Option<String>,
+    /// Whether every packet reaches its end.
+    pub condition: Condition,
+    /// What it does at its end.
+    pub end: End,
+}
+
+/// Whether every packet reaches a rule's end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Condition {
+    /// Every packet does: nothing in the rule asks anything.
+    Always,
+    /// Perhaps not.
+    Sometimes,
+}
+
+/// What a rule does at its end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum End {
+    /// It decides.
+    Verdict(Verdict),
+    /// It drops and says so to the sender.
+    Reject,
+    /// Something else: it counts, translates, or asks something this crate does not know.
+    Other,
+}
+
+impl RuleSeen {
+    /// Whether no packet gets past this rule: it drops or rejects every one.
+    #[must_use]
+    pub fn stops_everything(&self) -> bool {
+        self.condition == Condition::Always && matches!(self.end, End::Reject | End::Verdict(Verdict::Drop))
+    }
+
+    pub(crate) fn parse(payload: &[u8]) -> Result<Self, Error> {
+        let (_, attributes) = open(payload)?;
+        let handle = attributes.u64(rule::HANDLE)?.ok_or_else(|| Error::nonsense("a rule has no handle"))?;
+        let (mut condition, mut end) = (Condition::Always, End::Other);
+        if let Some(list) = attributes.nested(rule::EXPRESSIONS)? {
+            for bytes in list.each(LIST_ELEMENT) {
+                end = match Expression::parse(bytes)? {
+                    Expression::End(end) => end,
+                    Expression::Harmless => End::Other,
+                    Expression::Question => {
+                        condition = Condition::Sometimes;
+                        End::Other
+                    }
+                };
+            }
+        }
+        let comment = attributes.bytes(rule::USERDATA).and_then(comment_of);
+        Ok(Self { handle: RuleHandle(handle), comment, condition, end })
+    }
+}
+
+/// Where in a base chain a rule must stand to have its say before the chain stops everything: before the rule that does so, or, where
+/// there is none, at the end.
+#[must_use]
+pub fn place_before_the_stop(rules: &[RuleSeen]) -> crate::Place {
+    match rules.iter().find(|rule| rule.stops_everything()) {
+        Some(rule) => crate::Place::Before(rule.handle),
+        None => crate::Place::End,
+    }
+}
+
+/// What an expression means for the question whether every packet reaches a rule's end, and how it ends.
+enum Expression {
+    End(End),
+    /// It asks nothing.
+    Harmless,
+    /// It asks something, or may.
+    Question,
+}
+
+impl Expression {
+    fn parse(bytes: &[u8]) -> Result<Self, Error> {
+        let attributes = Attributes::parse(bytes)?;
+        let name = attributes.text(EXPRESSION_NAME).unwrap_or_default();
+        let data = attributes.nested(EXPRESSION_DATA)?;
+        Ok(match (name, data) {
+            (b"immediate", Some(data)) => immediate(&data)?,
+            (b"reject", _) => Self::End(End::Reject),
+            // iptables-nft's own: NFTA_TARGET_NAME and NFTA_MATCH_NAME (nf_tables_compat.h) are both 1.
+            (b"target", Some(data)) if data.text(1) == Some(b"REJECT") => Self::End(End::Reject),
+            (b"match", Some(data)) if data.text(1) == Some(b"comment") => Self::Harmless,
+            (b"counter" | b"log" | b"notrack" | b"last", _) => Self::Harmless,
+            _ => Self::Question,
+        })
+    }
+}
+
+/// A value put into a register: a verdict if it is that of verdicts.
+fn immediate(data: &Attributes<'_>) -> Result<Expression, Error> {
+    if data.u32(IMMEDIATE_DREG)? != Some(VERDICT_REGISTER) {
+        return Ok(Expression::Harmless);
+    }
+    let content = data.nested(IMMEDIATE_DATA)?;
+    let verdict = content.as_ref().map(verdict_of).transpose()?.flatten();
+    Ok(Expression::End(verdict.map_or(End::Other, End::Verdict)))
+}
+
+/// The verdict in a piece of data; nothing where it is one this crate does not know.
+fn verdict_of(data: &Attributes<'_>) -> Result<Option<Verdict>, Error> {
+    let Some(verdict) = data.nested(DATA_VERDICT)? else { return Ok(None) };
+    let code = verdict.u32(VERDICT_CODE)?.map(|code| i32::from_be_bytes(code.to_be_bytes()));
+    let chain = verdict.text(VERDICT_CHAIN).map(Name::told);
+    Ok(match (code, chain) {
+        (Some(NF_ACCEPT), _) => Some(Verdict::Accept),
+        (Some(NF_DROP), _) => Some(Verdict::Drop),
+        (Some(NFT_RETURN), _) => Some(Verdict::Return),
+        (Some(NFT_JUMP), Some(chain)) => Some(Verdict::Jump(chain)),
+        (Some(NFT_GOTO), Some(chain)) => Some(Verdict::Goto(chain)),
+        _ => None,
+    })
+}
+
+/// The comment in a rule's user data, which is a list of kind, length and value.
+fn comment_of(mut userdata: &[u8]) -> Option<String> {
+    while let [kind, length, rest @ ..] = userdata {
+        let (value, behind) = rest.split_at_checked(usize::from(*length))?;
+        if *kind == USERDATA_COMMENT {
+            return String::from_utf8(until_zero(value).to_vec()).ok();
+        }
+        userdata = behind;
+    }
+    None
+}
+
+/// An element of a set, and what became of it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ElementSeen {
+    /// The element.
+    pub element: Element,
+    /// In how long it will end by itself.
+    pub expires: Option<Duration>,
+    /// What found it, where it counts.
+    pub traffic: Option<Traffic>,
+}
+
+/// What a counter counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Traffic {
+    /// Packets.
+    pub packets: u64,
+    /// Bytes.
+    pub bytes: u64,
+}
+
+/// An element before its key is understood.
+struct RawElement {
+    first: Vec<u8>,
+    last: Option<Vec<u8>>,
+    role: Role,
+    verdict: Option<Verdict>,
+    timeout: Option<Duration>,
+    expires: Option<Duration>,
+    traffic: Option<Traffic>,
+}
+
+/// What an element is for.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Role {
+    /// The first value behind a range.
+    End,
+    /// A value, or the first of a range.
+    Key,
+}
+
+/// The elements in the messages of a dump, whose keys are of these types.
+pub(crate) fn parse_elements(messages: &[Vec<u8>], key: &[DataType], ranges: Ranges) -> Result<Vec<ElementSeen>, Error> {
+    let mut raw = vec![];
+    for payload in messages {
+        let (_, attributes) = open(payload)?;
+        if let Some(list) = attributes.nested(element::LIST_ELEMENTS)? {
+            for bytes in list.each(LIST_ELEMENT) {
+                raw.extend(RawElement::parse(bytes)?);
+            }
+        }
+    }
+    match (ranges, key) {
+        (Ranges::Allowed, [part]) => join_intervals(raw, *part),
+        _ => raw.into_iter().map(|element| element.with_parts(key)).collect(),
+    }
+}
+
+/// A range in a tree is two elements: where it begins, and the first value behind it, which is missing behind the greatest.
+fn join_intervals(mut raw: Vec<RawElement>, part: DataType) -> Result<Vec<ElementSeen>, Error> {
+    raw.sort_by(|one, other| (&one.first, one.role).cmp(&(&other.first, other.role)));
+    let mut elements = vec![];
+    let mut rest = raw.into_iter().peekable();
+    while let Some(start) = rest.next() {
+        if start.role == Role::End {
+            continue;
+        }
+        let last = match rest.peek() {
+            Some(end) if end.role == Role::End => predecessor(end.first.clone()),
+            _ => vec![u8::MAX; start.first.len()],
+        };
+        let field = read_range(part, &start.first, &last)?;
+        elements.push(start.with_key(vec![field]));
+    }
+    Ok(elements)
+}
+
+/// The number before this one.
+fn predecessor(mut bytes: Vec<u8>) -> Vec<u8> {
+    for byte in bytes.iter_mut().rev() {
+        let (previous, borrow) = byte.overflowing_sub(1);
+        *byte = previous;
+        if !borrow {
+            break;
+        }
+    }
+    bytes
+}
+
+fn read_range(part: DataType, first: &[u8], last: &[u8]) -> Result<Field, Error> {
+    Ok(Field::between(read_value(part, first)?, read_value(part, last)?))
+}
+
+fn read_value(part: DataType, bytes: &[u8]) -> Result<Value, Error> {
+    part.read(bytes).ok_or_else(|| Error::nonsense(format!("a set's key is no {part}")))
+}
+
+impl RawElement {
+    /// Nothing for the element that stands for everything else (`*`), which has no key.
+    fn parse(bytes: &[u8]) -> Result<Option<Self>, Error> {
+        let attributes = Attributes::parse(bytes)?;
+        let flags = attributes.u32(element::FLAGS)?.unwrap_or(0);
+        if flags & element::CATCH_ALL != 0 {
+            return Ok(None);
+        }
+        let value = |kind| Ok::<_, Error>(attributes.nested(kind)?.and_then(|data| data.bytes(DATA_VALUE).map(<[u8]>::to_vec)));
+        let span = |kind| Ok::<_, Error>(attributes.u64(kind)?.map(Duration::from_millis));
+        let first = value(element::KEY)?.ok_or_else(|| Error::nonsense("a set's element has no key"))?;
+        let data = attributes.nested(element::DATA)?;
+        Ok(Some(Self {
+            first,
+            last: value(element::KEY_END)?,
+            role: if flags & element::INTERVAL_END == 0 { Role::Key } else { Role::End },
+            verdict: data.as_ref().map(verdict_of).transpose()?.flatten(),
+            timeout: span(element::TIMEOUT)?,
+            expires: span(element::EXPIRATION)?,
+            traffic: traffic_of(&attributes)?,
+        }))
+    }
+
+    /// With a key whose parts stand side by side.
+    fn with_parts(self, key: &[DataType]) -> Result<ElementSeen, Error> {
+        let last = self.last.clone().unwrap_or_else(|| self.first.clone());
+        let mut parts = vec![];
+        let mut place = 0;
+        for part in key {
+            let short = || Error::nonsense("a set's key is too short");
+            let low = self.first.get(place..place + part.length()).ok_or_else(short)?;
+            let high = last.get(place..place + part.length()).ok_or_else(short)?;
+            parts.push(read_range(*part, low, high)?);
+            place += padded(part.length());
+        }
+        Ok(self.with_key(parts))
+    }
+
+    fn with_key(self, key: Vec<Field>) -> ElementSeen {
+        let element = Element { key, verdict: self.verdict, timeout: self.timeout };
+        ElementSeen { element, expires: self.expires, traffic: self.traffic }
+    }
+}
+
+/// The counter of an element: kernels tell it as its only expression, or in a list of them.
+fn traffic_of(attributes: &Attributes<'_>) -> Result<Option<Traffic>, Error> {
+    const NFTA_COUNTER_BYTES: u16 = 1;
+    const NFTA_COUNTER_PACKETS: u16 = 2;
+    let list = attributes.nested(element::EXPRESSIONS)?;
+    let listed = list.iter().flat_map(|list| list.each(LIST_ELEMENT));
+    for bytes in attributes.bytes(element::EXPRESSION).into_iter().chain(listed) {
+        let expression = Attributes::parse(bytes)?;
+        if expression.text(EXPRESSION_NAME) == Some(b"counter")
+            && let Some(data) = expression.nested(EXPRESSION_DATA)?
+        {
+            let number = |kind| Ok::<_, Error>(data.u64(kind)?.unwrap_or(0));
+            return Ok(Some(Traffic { packets: number(NFTA_COUNTER_PACKETS)?, bytes: number(NFTA_COUNTER_BYTES)? }));
+        }
+    }
+    Ok(None)
+}

@@ -1,0 +1,349 @@
+//! Values against the running kernel: what is sent is what `nft list ruleset` shows, and what is read is what is there.
+//!
+//! Each case runs in a network namespace of its own, that of a thread.
+#![allow(clippy::unwrap_used, clippy::expect_used)] // Helpers of tests are tests; clippy only knows the functions marked so.
+
+use std::io::Write;
+use std::net::IpAddr;
+use std::process::{Command, Stdio};
+
+use nftables::{
+    Base, Batch, Chain, ChainId, ChainKind, Condition, Connection, DataType, Element, End, Family, Field, Hook, Name, Operation,
+    Owner, Place, Policy, Priority, Ranges, Rule, Selector, Set, Statement, Table, TableId, Value, Verdict, place_before_the_stop,
+};
+use nix::errno::Errno;
+use nix::sched::{CloneFlags, unshare};
+use similar_asserts::assert_eq;
+
+/// Runs `test` in a network namespace that ends with it.
+fn in_namespace<T: Send>(test: impl FnOnce() -> T + Send) -> T {
+    std::thread::scope(|scope| {
+        let thread = scope.spawn(|| {
+            unshare(CloneFlags::CLONE_NEWNET).expect("the kernel tests need a network namespace: run them as root");
+            test()
+        });
+        thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    })
+}
+
+/// Runs `nft` with a script and gives what it says.
+fn nft(script: &str) -> String {
+    let mut child = Command::new("nft")
+        .args(["--stateless", "--numeric-priority", "--file", "-"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("nft is needed (Debian package nftables)");
+    child.stdin.take().unwrap().write_all(script.as_bytes()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success(), "nft: {}\n{script}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+fn ruleset() -> String {
+    nft("list ruleset\n")
+}
+
+/// Text with every run of white space as one space: nft breaks lines between elements by rules of its own.
+fn one_line(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+fn send(operations: impl IntoIterator<Item = Operation>) {
+    connection().send(&operations.into_iter().collect()).unwrap();
+}
+
+fn connection() -> Connection {
+    Connection::open().unwrap()
+}
+
+fn name(text: &str) -> Name {
+    text.parse().unwrap()
+}
+
+fn interface(text: &str) -> Value {
+    Value::Interface(text.parse().unwrap())
+}
+
+fn address(text: &str) -> Value {
+    text.parse::<IpAddr>().unwrap().into()
+}
+
+fn element(key: impl IntoIterator<Item = Value>) -> Element {
+    Element::new(key.into_iter().map(Field::Exact))
+}
+
+/// A table as network-nat would make it.
+fn nat_table() -> Table {
+    let mut table = Table::new(Family::Inet, name("xen-nat"));
+    let mut uplinks = Set::new(name("uplinks"), [DataType::Interface]);
+    uplinks.elements = vec![element([interface("eth0")]), element([interface("eth1")])];
+    let mut chain = Chain::base(name("postrouting"), Base::nat(Hook::Postrouting));
+    chain.rules = vec![
+        Rule::new([
+            Selector::IpVersion.is(nftables::IpVersion::V4),
+            Selector::Oifname.is_in(&uplinks.name),
+            Statement::Counter,
+            Statement::Masquerade,
+        ])
+        .with_comment("xen-network: network-nat".parse().unwrap()),
+        Rule::new([Selector::Oifname.is(interface("eth2")), Statement::Masquerade]),
+    ];
+    let mut forward = Chain::base(name("forward"), Base::filter(Family::Inet, Hook::Forward).at(Priority(-5)));
+    forward.rules = vec![
+        Rule::new([Selector::Iifname.is_not(interface("vif1.0")), Selector::Iifname.is_in(&uplinks.name), Statement::ACCEPT]),
+        Rule::new([Selector::Oifname.is_not_in(&uplinks.name), Statement::Counter, Statement::DROP]),
+    ];
+    table.sets.push(uplinks);
+    table.chains.extend([forward, chain]);
+    table
+}
+
+#[test]
+fn table_is_what_nft_shows_and_what_nft_would_make() {
+    let table = nat_table();
+    let sent = in_namespace(|| {
+        send([Operation::AddTable(table.clone())]);
+        ruleset()
+    });
+    assert_eq!(one_line(&sent), one_line(&table.to_string()));
+    let made_by_nft = in_namespace(|| {
+        nft(&table.to_string());
+        ruleset()
+    });
+    assert_eq!(made_by_nft, sent);
+}
+
+#[test]
+fn replaced_table_keeps_nothing() {
+    in_namespace(|| {
+        nft("table inet xen-nat { set old { type mark; }; chain old { drop; }; }");
+        let table = nat_table();
+        send([Operation::ReplaceTable(table.clone())]);
+        assert_eq!(one_line(&ruleset()), one_line(&table.to_string()));
+        send([Operation::ReplaceTable(table.clone())]);
+        assert_eq!(one_line(&ruleset()), one_line(&table.to_string()));
+        send([Operation::DeleteTableIfAny(table.id()), Operation::DeleteTableIfAny(table.id())]);
+        assert_eq!(ruleset(), "");
+    });
+}
+
+#[test]
+fn elements_come_and_go() {
+    in_namespace(|| {
+        let table = nat_table();
+        let set = table.id().set(&name("uplinks"));
+        let mut kernel = connection();
+        assert!(!kernel.has_set(&set).unwrap());
+        assert_eq!(kernel.elements(&set, &[DataType::Interface], Ranges::None).unwrap(), None);
+        kernel.send(&Batch::from_iter([Operation::AddTable(table.clone())])).unwrap();
+        assert!(kernel.has_set(&set).unwrap());
+        assert!(!kernel.has_set(&table.id().set(&name("other"))).unwrap());
+
+        let mut batch = Batch::new();
+        batch.delete_elements(set.clone(), Ranges::None, vec![element([interface("eth0")])]);
+        batch.add_elements(set.clone(), Ranges::None, vec![element([interface("bond0.100")]), element([interface("eth1")])]);
+        kernel.send(&batch).unwrap();
+        let mut seen = kernel.elements(&set, &[DataType::Interface], Ranges::None).unwrap().unwrap();
+        seen.sort();
+        let keys: Vec<String> = seen.iter().map(|seen| seen.element.to_string()).collect();
+        assert_eq!(keys, ["\"bond0.100\"", "\"eth1\""]);
+        assert!(ruleset().contains("\"bond0.100\""));
+    });
+}
+
+#[test]
+fn ten_thousand_elements_are_one_batch() {
+    in_namespace(|| {
+        let mut table = Table::new(Family::Bridge, name("xen"));
+        let key = [DataType::Interface, DataType::EtherAddress, DataType::Ipv4Address];
+        let mut guests = Set::new(name("guests"), key);
+        guests.elements = (0..10_000_u16)
+            .map(|number| {
+                let [high, low] = number.to_be_bytes();
+                let mac = Value::EtherAddress([0, 0x16, 0x3e, 0, high, low]);
+                element([interface(&format!("vif{number}.0")), mac, address(&format!("10.9.{high}.{low}"))])
+            })
+            .collect();
+        let mut expected: Vec<String> = guests.elements.iter().map(ToString::to_string).collect();
+        expected.sort();
+        let set = table.id().set(&guests.name);
+        table.sets.push(guests);
+        send([Operation::AddTable(table)]);
+        let seen = connection().elements(&set, &key, Ranges::None).unwrap().unwrap();
+        let mut seen: Vec<String> = seen.iter().map(|seen| seen.element.to_string()).collect();
+        seen.sort();
+        assert_eq!(seen, expected);
+    });
+}
+
+/// A chain as a firewall of the admin's has it.
+const FOREIGN: &str = r#"
+    table ip filter {
+        chain FORWARD {
+            type filter hook forward priority 0; policy drop;
+            iifname "docker0" counter accept
+            jump USER
+            counter drop comment "the end"
+        }
+        chain USER { return; }
+        chain OPEN { type filter hook input priority filter; policy accept; ct state established accept; tcp dport 22 reject; }
+        chain SHUT { type filter hook output priority filter; policy accept; log; reject; }
+    }
+"#;
+
+fn foreign(chain: &str) -> ChainId {
+    TableId::new(Family::Ip, name("filter")).chain(&name(chain))
+}
+
+#[test]
+fn foreign_chains_are_seen_with_what_must_be_known_of_them() {
+    in_namespace(|| {
+        nft(FOREIGN);
+        let mut kernel = connection();
+        let chains = kernel.chains().unwrap();
+        let forward = chains.iter().find(|chain| chain.id == foreign("FORWARD")).unwrap();
+        let base = forward.base.clone().unwrap();
+        assert_eq!((base.hook, base.priority, base.policy), (Some(Hook::Forward), Priority(0), Policy::Drop));
+        assert_eq!((base.kind, base.devices), (Some(ChainKind::Filter), vec![]));
+        let user = chains.iter().find(|chain| chain.id == foreign("USER")).unwrap();
+        assert_eq!(user.base, None);
+        assert_eq!(chains.len(), 4);
+
+        let rules = kernel.rules(&foreign("FORWARD")).unwrap();
+        let ends: Vec<_> = rules.iter().map(|rule| (rule.condition, rule.end.clone())).collect();
+        let expected = [
+            (Condition::Sometimes, End::Verdict(Verdict::Accept)),
+            (Condition::Always, End::Verdict(Verdict::Jump(name("USER")))),
+            (Condition::Always, End::Verdict(Verdict::Drop)),
+        ];
+        assert_eq!(ends, expected);
+        assert_eq!(rules[2].comment.as_deref(), Some("the end"));
+        assert_eq!(place_before_the_stop(&rules), Place::Before(rules[2].handle));
+        let open = kernel.rules(&foreign("OPEN")).unwrap();
+        assert_eq!(open.iter().map(|rule| rule.condition).collect::<Vec<_>>(), [Condition::Sometimes; 2]);
+        assert_eq!((&open[1].end, place_before_the_stop(&open)), (&End::Reject, Place::End));
+        let shut = kernel.rules(&foreign("SHUT")).unwrap();
+        assert_eq!(place_before_the_stop(&shut), Place::Before(shut[1].handle));
+        assert_eq!(kernel.rules(&foreign("NONE")).unwrap(), []);
+    });
+}
+
+#[test]
+fn rule_in_a_foreign_chain_stands_where_it_was_put_and_goes_without_a_trace() {
+    in_namespace(|| {
+        nft(FOREIGN);
+        let before = ruleset();
+        let mut kernel = connection();
+        let chain = foreign("FORWARD");
+        let ours = |comment: &str| {
+            Rule::new([Selector::Iifname.is(interface("vif1.0")), Statement::ACCEPT]).with_comment(comment.parse().unwrap())
+        };
+        let Place::Before(stop) = place_before_the_stop(&kernel.rules(&chain).unwrap()) else { panic!("no stop seen") };
+        let mut batch = Batch::new();
+        batch.insert_rule(chain.clone(), ours("ours: head"));
+        batch.insert_rule_before(chain.clone(), stop, ours("ours: before"));
+        batch.append_rule(chain.clone(), ours("ours: end"));
+        kernel.send(&batch).unwrap();
+
+        let rules = kernel.rules(&chain).unwrap();
+        let comments: Vec<_> = rules.iter().map(|rule| rule.comment.as_deref().unwrap_or("")).collect();
+        assert_eq!(comments, ["ours: head", "", "", "ours: before", "the end", "ours: end"]);
+        assert!(ruleset().contains(r#"iifname "vif1.0" accept comment "ours: head""#));
+
+        let ours = rules.iter().filter(|rule| rule.comment.as_deref().is_some_and(|comment| comment.starts_with("ours: ")));
+        let delete = |handle| Operation::DeleteRule { chain: chain.clone(), handle };
+        kernel.send(&ours.map(|rule| delete(rule.handle)).collect()).unwrap();
+        assert_eq!(ruleset(), before);
+    });
+}
+
+#[test]
+fn refusal_names_the_operation_and_nothing_was_done() {
+    in_namespace(|| {
+        let table = nat_table();
+        let mut kernel = connection();
+        let mut batch = Batch::new();
+        batch.add_table(table.clone());
+        batch.append_rule(table.id().chain(&name("missing")), Rule::new([Statement::DROP]));
+        batch.append_rule(table.id().chain(&name("missing-too")), Rule::new([Statement::DROP]));
+        let error = kernel.send(&batch).unwrap_err();
+        let text = "the kernel refused to `add rule inet xen-nat missing drop`: No such file or directory";
+        assert_eq!(error.to_string(), text);
+        let nftables::Error::Refused(refusal) = error else { panic!("{error}") };
+        assert_eq!((refusal.operation, refusal.errno), (Some(1), Errno::ENOENT));
+        assert_eq!(ruleset(), "");
+        // The socket is still good.
+        kernel.send(&Batch::from_iter([Operation::AddTable(table.clone())])).unwrap();
+        assert_eq!(kernel.table(&table.id()).unwrap().unwrap().owner, Owner::Anybody);
+    });
+}
+
+#[test]
+fn set_of_exact_values_takes_no_range_and_arp_has_no_prerouting() {
+    in_namespace(|| {
+        let table = TableId::new(Family::Inet, name("xen"));
+        let prefix = Element::new([Field::Prefix(address("10.0.0.0"), 8)]);
+        let mut batch = Batch::new();
+        batch.add_elements(table.set(&name("guests")), Ranges::None, vec![prefix]);
+        let error = connection().send(&batch).unwrap_err().to_string();
+        assert_eq!(error, "the set inet xen guests holds no ranges, so 10.0.0.0/8 cannot be an element of it");
+        let arp = TableId::new(Family::Arp, name("xen"));
+        let chain = Chain::base(name("early"), Base::filter(Family::Arp, Hook::Prerouting));
+        let error = connection().send(&Batch::from_iter([Operation::AddChain(arp, chain)])).unwrap_err().to_string();
+        assert_eq!(error, "tables of the family arp have no hook prerouting");
+    });
+}
+
+#[test]
+fn owner_of_a_table_is_seen() {
+    in_namespace(|| {
+        let table = TableId::new(Family::Inet, name("firewalld"));
+        assert_eq!(connection().table(&table).unwrap(), None);
+        // nft keeps the table only as long as it runs.
+        let mut nft = Command::new("nft").arg("--interactive").stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+        writeln!(nft.stdin.as_mut().unwrap(), "add table inet firewalld {{ flags owner; }}").unwrap();
+        let begin = std::time::Instant::now();
+        let seen = loop {
+            if let Some(seen) = connection().table(&table).unwrap() {
+                break seen;
+            }
+            assert!(begin.elapsed() < std::time::Duration::from_secs(5), "nft made no table");
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        };
+        assert_eq!(seen.owner, Owner::OneProcess);
+        drop(nft.stdin.take());
+        nft.wait().unwrap();
+    });
+}
+
+#[test]
+fn batch_prints_the_script_that_nft_would_take() {
+    in_namespace(|| {
+        nft(FOREIGN);
+        let table = nat_table();
+        let set = table.id().set(&name("uplinks"));
+        let mut batch = Batch::new();
+        batch.replace_table(table.clone());
+        batch.add_elements(set.clone(), Ranges::None, vec![element([interface("eth9")])]);
+        batch.delete_elements(set, Ranges::None, vec![element([interface("eth0")])]);
+        batch.insert_rule(foreign("FORWARD"), Rule::new([Selector::Iifname.is(interface("eth9")), Statement::ACCEPT]));
+        let stop = connection().rules(&foreign("FORWARD")).unwrap()[2].handle;
+        batch.insert_rule_before(foreign("FORWARD"), stop, Rule::new([Statement::Counter]));
+        batch.delete_rule(foreign("FORWARD"), stop);
+        batch.push(Operation::FlushChain(foreign("OPEN")));
+        batch.push(Operation::DeleteChain(foreign("OPEN")));
+        let script = batch.to_string();
+        let by_script = {
+            nft(&script);
+            ruleset()
+        };
+        let by_message = in_namespace(|| {
+            nft(FOREIGN);
+            connection().send(&batch).unwrap();
+            ruleset()
+        });
+        assert_eq!(by_message, by_script);
+    });
+}
