@@ -4,19 +4,24 @@
 //! promise what another does not know.
 
 pub mod help;
+mod network;
 mod network_bridge;
+mod network_nat;
+mod network_route;
 mod vif;
 mod vif_bridge;
 mod vif_nat;
 mod vif_route;
 
 pub use network_bridge::NETWORK_BRIDGE;
+pub use network_nat::NETWORK_NAT;
+pub use network_route::NETWORK_ROUTE;
 pub use vif_bridge::VIF_BRIDGE;
 pub use vif_nat::VIF_NAT;
 pub use vif_route::VIF_ROUTE;
 
 /// Every program, in the order a reader meets them.
-pub static PROGRAMS: [&Program; 4] = [&NETWORK_BRIDGE, &VIF_BRIDGE, &VIF_NAT, &VIF_ROUTE];
+pub static PROGRAMS: [&Program; 6] = [&NETWORK_BRIDGE, &VIF_BRIDGE, &NETWORK_NAT, &VIF_NAT, &NETWORK_ROUTE, &VIF_ROUTE];
 
 /// The version that `--version` and the man pages show.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");

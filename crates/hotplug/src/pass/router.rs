@@ -109,8 +109,7 @@ impl Work<'_> {
             (Mode::DryRun, Format::Json) => return Ok(Report::printed(dry_run::as_json(&plan, &host))),
             (Mode::Act, _) => {}
         }
-        let journal =
-            Journal::begin(&self.folder.state_file(JOURNAL)).map_err(|error| Refusal::plain(error.to_string()))?;
+        let journal = Journal::begin(&self.folder.state_file(JOURNAL)).map_err(|error| Refusal::plain(error.to_string()))?;
         let mut run = Run::new(self.system, journal);
         run.carry_out(&plan, host)?;
         Ok(Report::of(run.finish(), plan.notes, summary))

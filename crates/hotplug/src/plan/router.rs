@@ -5,7 +5,7 @@ use std::path::Path;
 use ipnetwork::IpNetwork;
 
 use crate::firewall::Masquerade;
-use crate::host::{ADVERTISED_PROTOCOL, Address, AddressFlags, AdminState, Family, Host, LINK_SCOPE, Link, Lifetimes};
+use crate::host::{ADVERTISED_PROTOCOL, Address, AddressFlags, AdminState, Family, Host, LINK_SCOPE, Lifetimes, Link};
 use crate::interface_name::InterfaceName;
 use crate::operation::{LinkChange, NewBridge, Operation};
 use crate::plan::draft::Draft;

@@ -22,10 +22,9 @@ impl Command {
             "start" => Ok(Self::Start),
             "stop" => Ok(Self::Stop),
             "status" => Ok(Self::Status),
-            other => Err(Refusal::plain(format!(
-                "Unknown command: {}. Valid commands are: start, stop, status",
-                other.escape_default()
-            ))),
+            other => {
+                Err(Refusal::plain(format!("Unknown command: {}. Valid commands are: start, stop, status", other.escape_default())))
+            }
         }
     }
 }

@@ -84,7 +84,8 @@ fn parse_address(word: &str) -> Result<IpNetwork, Refusal> {
     if word.parse::<IpAddr>().is_ok() {
         return Err(refused("lacks the length of its network: write it as in address=192.168.2.1/24"));
     }
-    let network: IpNetwork = word.parse().map_err(|_| refused("is no address with the length of its network, as 192.168.2.1/24 is"))?;
+    let network: IpNetwork =
+        word.parse().map_err(|_| refused("is no address with the length of its network, as 192.168.2.1/24 is"))?;
     let own = network.ip();
     if own.is_unspecified() || own.is_loopback() || own.is_multicast() {
         return Err(refused("cannot be a host's address on a bridge"));

@@ -41,8 +41,11 @@ fn as_text(netdev: &InterfaceName, host: &Host, shown: &[&Link], own: &[SessionK
         host.sysctls.get(&sysctl).map(|value| format!("{word} {value}"))
     });
     let _ = writeln!(text, "{netdev}: {}", settings.collect::<Vec<_>>().join(", "));
-    let masquerades: Vec<String> =
-        host.masquerades.iter().map(|masquerade| format!("{} out of {}", family_word(masquerade.family), masquerade.device)).collect();
+    let masquerades: Vec<String> = host
+        .masquerades
+        .iter()
+        .map(|masquerade| format!("{} out of {}", family_word(masquerade.family), masquerade.device))
+        .collect();
     let _ = writeln!(text, "masquerade: {}", or_none(&masquerades));
     for link in shown {
         text += &link_as_text(host, link);
@@ -70,8 +73,7 @@ fn link_as_text(host: &Host, link: &Link) -> String {
 }
 
 fn as_json(netdev: &InterfaceName, host: &Host, shown: &[&Link], own: &[SessionKey], sessions: &Sessions) -> String {
-    let addresses: Vec<_> =
-        host.addresses.iter().filter(|address| shown.iter().any(|link| link.name == address.device)).collect();
+    let addresses: Vec<_> = host.addresses.iter().filter(|address| shown.iter().any(|link| link.name == address.device)).collect();
     let value = serde_json::json!({
         "netdev": netdev,
         "settings": host.sysctls,
