@@ -1,41 +1,65 @@
 //! The way in: `main` as C has it, for programs whose whole run costs little more than their start.
 //!
-//! What Rust's standard library does before its own `main` is mostly for threads and for telling of a stack overflow: it reads
-//! /proc/self/maps, and maps a second stack for a signal handler. That costs as much as all of a vif's questions to XenStore. [`main!`]
-//! goes around it; [`prepare`] does the rest of it, which is needed here as well (library/std/src/sys/pal/unix/mod.rs, `init()`).
+//! What Rust's standard library does before its own `main` is mostly for threads and for telling of a stack overflow: with glibc it reads
+//! /proc/self/maps, and with any C library it maps a second stack and installs handlers. That costs a tenth of a whole run (decision 0006).
+//! [`main!`] goes around it, and [`enter`] does the part of it that is needed here as well (library/std/src/sys/pal/unix/mod.rs, `init()`).
 //!
-//! The words of the call are still in `std::env::args_os()`: glibc hands them to every constructor of a program, and the standard library
-//! has one that keeps them. A panic still says where it happened, and ends the program by `SIGABRT`. The standard library no longer writes
-//! out at the end what was left in the buffer of standard output: whoever prints must flush.
+//! A panic still says where it happened, and ends the program by `SIGABRT`. What else is different from a usual `main`:
+//! `std::env::args()` may be empty, so the words of the call are handed on; and nobody writes out at the end what was left in the buffer of
+//! standard output, so whoever prints must flush.
 
+use std::ffi::{CStr, OsStr, OsString, c_char, c_int};
 use std::fs::OpenOptions;
 use std::io;
 use std::os::fd::{AsFd, IntoRawFd};
+use std::os::unix::ffi::OsStrExt;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigHandler, Signal, signal};
 
-/// Makes the `main` of a program: `main!(PROGRAM, pass)`, with what [`crate::pass::run`] takes. The executable needs `#![no_main]`, and
+use crate::pass::{self, Pass};
+use crate::program::Program;
+
+/// Makes the `main` of an executable: `main!(PROGRAM, pass)`, with what [`pass::run`] takes. The executable needs `#![no_main]`, and
 /// `test = false` in Cargo.toml, as a test harness brings a `main` of its own.
 #[macro_export]
 macro_rules! main {
     ($program:expr, $pass:expr) => {
-        // SAFETY: no other function of this executable has the name `main`, and this one is what the C runtime calls by it.
+        #[global_allocator]
+        static MEMORY: $crate::entry::Memory = $crate::entry::MEMORY;
+
+        // SAFETY: no other function of this executable has the name `main`, and this one is of the type that the C runtime calls.
         #[expect(unsafe_code, reason = "the name that the C runtime calls")]
         #[unsafe(no_mangle)]
-        extern "C" fn main() -> std::ffi::c_int {
-            $crate::entry::prepare();
-            $crate::pass::run($program, $pass).into()
+        extern "C" fn main(count: std::ffi::c_int, words: *const *const std::ffi::c_char) -> std::ffi::c_int {
+            // SAFETY: the C runtime has just called, with the words that the kernel laid on the stack.
+            unsafe { $crate::entry::enter(count, words, $program, $pass) }
         }
     };
 }
 
-/// Does what nothing can do without: standard input, output and error are open, and nobody dies of a reader that has gone away.
-pub fn prepare() {
+/// Where programs take their memory from. musl's allocator gives every page back that falls empty, and asks for it anew a moment later;
+/// this one asks for a few large pieces.
+pub type Memory = dlmalloc::GlobalDlmalloc;
+
+/// The one value of its type.
+pub const MEMORY: Memory = dlmalloc::GlobalDlmalloc;
+
+/// Runs a program and gives its exit status.
+///
+/// # Safety
+/// To be called by `main` alone, with its own parameters: `words` are `count` texts that each end with a zero byte and stay.
+#[expect(unsafe_code, reason = "the words come from C, and there is no safe way to ignore a signal")]
+pub unsafe fn enter(count: c_int, words: *const *const c_char, program: &'static Program, pass: Pass) -> c_int {
     open_standard_streams();
+    // A reader that has gone away is no reason to die halfway.
     // SAFETY: no handler is installed, and no other thread runs yet.
-    #[expect(unsafe_code, reason = "a handler could break any promise of Rust's; to ignore a signal breaks none")]
     let _ = unsafe { signal(Signal::SIGPIPE, SigHandler::SigIgn) };
+    let count = usize::try_from(count).unwrap_or(0);
+    // SAFETY: the caller promises that `words` leads to so many texts.
+    let words = (0..count).map(|place| unsafe { CStr::from_ptr(*words.add(place)) });
+    let words: Vec<OsString> = words.map(|word| OsStr::from_bytes(word.to_bytes()).to_owned()).collect();
+    pass::run(program, words, pass).into()
 }
 
 /// A program may be started with the numbers 0 to 2 closed. The next socket would get one of them, and messages to standard error would

@@ -8,15 +8,20 @@ mod vif;
 pub mod vif_bridge;
 pub mod vif_routed;
 
+use std::ffi::OsString;
+
 use crate::invocation::{Invocation, UsageError, shortened};
 use crate::program::Program;
 use crate::report::{ExitStatus, Report, Trouble, conclude};
 
+/// The pass of one program.
+pub type Pass = fn(&Invocation) -> Result<Report, Trouble>;
+
 /// Runs a program: parses how it was called, passes it through `pass`, and reports.
 #[must_use]
-pub fn run(program: &'static Program, pass: fn(&Invocation) -> Result<Report, Trouble>) -> ExitStatus {
+pub fn run(program: &'static Program, words: Vec<OsString>, pass: Pass) -> ExitStatus {
     crate::system::log::init(program.name);
-    match Invocation::parse(program, std::env::args_os(), std::env::vars_os()) {
+    match Invocation::parse(program, words, std::env::vars_os()) {
         Ok(invocation) => {
             if let [first, ..] = invocation.surplus() {
                 log::warn!("the word {:?} after the command is of no use and has been passed over", shortened(first));

@@ -19,8 +19,8 @@ pub const DEFAULT_LIMIT: Duration = Duration::from_secs(5);
 
 /// How many bytes of watch events may wait to be read by [`Client::next_event`] before the daemon is taken for mad.
 const UNREAD_EVENTS_MAX: usize = 16 << 20;
-/// How much is read at once: a few dozen usual replies, or four of the longest.
-const READ_SIZE: usize = 16 << 10;
+/// How much is read at once: a few dozen usual replies, or nearly one of the longest. It is one page of the stack, as each costs a page fault.
+const READ_SIZE: usize = 4 << 10;
 /// Unfinished requests a pipeline may have, so that what is held in memory stays bounded (each reply is at most 4 KiB).
 const PIPELINE_MAX: usize = 1024;
 
