@@ -12,9 +12,11 @@ use hotplug::dry_run;
 use hotplug::host::{Address, AdminState, Host};
 use hotplug::operation::{HookCall, Operation};
 use hotplug::plan::network_bridge::{self, DefaultRoute, Names, Verdict};
-use hotplug::plan::{Plan, Refusal, vif_bridge};
+use hotplug::plan::vif_routed::{Memory, Surroundings};
+use hotplug::plan::{Plan, Refusal, vif_bridge, vif_routed};
 use hotplug::request::network_bridge::{Command, NetworkBridge};
-use hotplug::request::vif::{BackendKeys, Vif, VifCall, VifWords, bridge_choice};
+use hotplug::request::routed::{Routed, RoutedWords, Routing};
+use hotplug::request::vif::{BackendKeys, Coming, Vif, VifCall, VifWords, bridge_choice};
 
 struct Case {
     folder: PathBuf,
@@ -36,6 +38,8 @@ impl Case {
         match self.program.as_str() {
             "network-bridge" => self.network_bridge(),
             "vif-bridge" => self.vif_bridge(),
+            "vif-route" => self.vif_routed(Routing::Plain),
+            "vif-nat" => self.vif_routed(Routing::Translated),
             other => panic!("{}: no program {other}", self.folder.display()),
         }
     }
@@ -66,25 +70,52 @@ impl Case {
         }
     }
 
-    fn vif_bridge(&self) -> Result<Plan, Refusal> {
-        let words = VifWords {
+    fn vif_call(&self) -> Result<Option<VifCall>, Refusal> {
+        VifCall::parse(&VifWords {
             command: self.command(),
             type_if: self.variable("type_if"),
             vif: self.variable("vif"),
             interface: self.variable("INTERFACE"),
             xenbus_path: self.variable("XENBUS_PATH"),
+        })
+    }
+
+    fn hooks(&self) -> Option<HookCall> {
+        self.variable("hook").map(|hook| HookCall {
+            hooks: vec![hook.to_owned()],
+            program: format!("/etc/xen/scripts/{}", self.program),
+            words: self.words.clone(),
+            variables: vec![],
+        })
+    }
+
+    fn vif_routed(&self, routing: Routing) -> Result<Plan, Refusal> {
+        let Some(call) = self.vif_call()? else { return Ok(Plan::default()) };
+        let vif = Vif::new(&call, &BackendKeys::default(), |name| self.variable(name))?;
+        let memory = Memory { path: format!("/run/xen-network/netns-1/{}.json", call.device).into() };
+        let default_device = self.default_routes().first().map(|route| route.device.clone());
+        let around = |uplink| Surroundings { uplink, memory: &memory, hooks: self.hooks() };
+        if call.coming == Coming::Goes {
+            return Ok(vif_routed::offline(&vif, around(None), &self.host));
+        }
+        let words = RoutedWords {
+            gateway: self.variable("gateway"),
+            subnet: self.variable("subnet"),
+            netdev: self.variable("netdev"),
+            gatewaydev: self.variable("gatewaydev"),
+            mac: self.variable("mac"),
         };
-        let Some(call) = VifCall::parse(&words)? else { return Ok(Plan::default()) };
+        let routed = Routed::new(vif, routing, &words)?;
+        let uplink = vif_routed::uplink_of(&routed, default_device.as_ref());
+        vif_routed::online(&routed, around(uplink.as_ref()), &self.host)
+    }
+
+    fn vif_bridge(&self) -> Result<Plan, Refusal> {
+        let Some(call) = self.vif_call()? else { return Ok(Plan::default()) };
         let keys = BackendKeys::default();
         let vif = Vif::new(&call, &keys, |name| self.variable(name))?;
         let bridge = bridge_choice(None, self.variable("bridge"))?;
-        let hooks = self.variable("hook").map(|hook| HookCall {
-            hooks: vec![hook.to_owned()],
-            program: "/etc/xen/scripts/vif-bridge".to_owned(),
-            words: self.words.clone(),
-            variables: vec![],
-        });
-        vif_bridge::plan(call.coming, &vif, &bridge, hooks, &self.host)
+        vif_bridge::plan(call.coming, &vif, &bridge, self.hooks(), &self.host)
     }
 }
 
