@@ -4,6 +4,7 @@
 //! ([`host`]), what to do ([`plan`]), doing it ([`apply`]) and telling of it ([`report`]).
 
 pub mod apply;
+pub mod dhcp;
 pub mod dry_run;
 pub mod entry;
 pub mod firewall;

@@ -2,12 +2,13 @@
 
 mod words;
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::dhcp::dnsmasq::Holder;
 use crate::firewall::{ForwardAccept, Masquerade};
 use crate::host::{Address, AdminState, Host, Link, Neighbour, Route, Rule, Switch};
 use crate::interface_name::InterfaceName;
@@ -145,6 +146,26 @@ pub enum Service {
     Systemd(String),
     /// `SCRIPT restart`, the older way.
     InitScript(PathBuf),
+    /// SIGHUP, for a server that reads part of its configuration anew while it goes on running.
+    HangUp {
+        /// The file with its process id.
+        pid_file: PathBuf,
+        /// The name of its process, so that nobody else gets the signal after it has ended.
+        program: String,
+    },
+}
+
+/// The end of a lease that a DHCP server still keeps for somebody who has gone: a DHCPRELEASE (RFC 2131, section 4.4.6) in his name.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeaseEnd {
+    /// A device that the server serves.
+    pub device: InterfaceName,
+    /// The server's address on it.
+    pub server: Ipv4Addr,
+    /// The leased address.
+    pub address: Ipv4Addr,
+    /// Who holds the lease.
+    pub holder: Holder,
 }
 
 /// What a hook may see of the vif it is called for.
@@ -219,6 +240,8 @@ pub enum Operation {
     RemoveFile(PathBuf),
     /// Has a server read its configuration anew.
     Restart(Service),
+    /// Ends a lease that a DHCP server keeps.
+    EndLease(LeaseEnd),
     /// Begins to masquerade.
     AddMasquerade(Masquerade),
     /// Ends it.
@@ -338,7 +361,9 @@ impl Operation {
             Self::RemoveStore(path) => restore_key(host, path).into_iter().collect(),
             Self::IfDown(device) => vec![Self::IfUp(device.clone())],
             Self::IfUp(device) => vec![Self::IfDown(device.clone())],
-            Self::RunHooks(_) | Self::Restart(_) | Self::AwaitCarrier { .. } | Self::CheckNeighbour { .. } => vec![],
+            Self::RunHooks(_) | Self::Restart(_) | Self::EndLease(_) | Self::AwaitCarrier { .. } | Self::CheckNeighbour { .. } => {
+                vec![]
+            }
         }
     }
 

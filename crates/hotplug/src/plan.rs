@@ -1,5 +1,6 @@
 //! Deciding: from what is asked and what was seen to the list of steps. Nothing here can act.
 
+pub mod dhcp;
 pub mod draft;
 pub mod forwarding;
 pub mod layer3;

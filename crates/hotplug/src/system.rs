@@ -5,6 +5,7 @@ mod attributes;
 mod backend;
 mod child;
 mod connection;
+pub mod dhcp;
 mod events;
 mod file;
 mod files;
@@ -172,7 +173,8 @@ impl System {
             Operation::WriteSysctl { sysctl, value } => sysctl::write(sysctl, value).map_err(Cause::of_setting),
             Operation::WriteFile { path, text } => file::write(path, text).map_err(Cause::other),
             Operation::RemoveFile(path) => file::remove(path).map_err(Cause::of_setting),
-            Operation::Restart(service) => service::restart(service).map_err(Cause::other),
+            Operation::Restart(service) => service::restart(service).map_err(Cause::of_setting),
+            Operation::EndLease(end) => dhcp::end_lease(end).map_err(Cause::of_setting),
             Operation::AddMasquerade(masquerade) => firewall::add_masquerade(masquerade).map_err(Cause::other),
             Operation::DeleteMasquerade(masquerade) => firewall::delete_masquerade(masquerade).map_err(Cause::other),
             Operation::AddForwardAccept(accept) => firewall::add_accept(accept).map_err(Cause::other),

@@ -8,12 +8,12 @@ use std::net::IpAddr;
 use ipnetwork::IpNetwork;
 
 use super::{
-    Address, AddressFlags, AdminState, Family, Host, KERNEL_PROTOCOL, LINK_SCOPE, Link, LinkKind, MAIN_TABLE, Neighbour,
-    NeighbourKind, NextHop, Path, Route, Rule, Switch, UNICAST,
+    ADVERTISED_PROTOCOL, Address, AddressFlags, AdminState, Family, Host, KERNEL_PROTOCOL, LINK_SCOPE, Link, LinkKind, MAIN_TABLE,
+    Neighbour, NeighbourKind, NextHop, Path, Route, Rule, Switch, UNICAST,
 };
 use crate::interface_name::InterfaceName;
 use crate::operation::{LinkChange, Membership, NewBridge, Operation};
-use crate::sysctl::Sysctl;
+use crate::sysctl::{Sysctl, SysctlKey};
 
 /// `IP6_RT_PRIO_ADDRCONF` (include/net/ip6_route.h).
 const IPV6_PREFIX_METRIC: u32 = 256;
@@ -80,6 +80,7 @@ impl Host {
             }
             Operation::RunHooks(_)
             | Operation::Restart(_)
+            | Operation::EndLease(_)
             | Operation::IfDown(_)
             | Operation::IfUp(_)
             | Operation::AwaitCarrier { .. }
@@ -88,13 +89,20 @@ impl Host {
     }
 
     /// Forwarding of the whole host is forwarding of every device, and of those to come (`inet_forward_change()`, net/ipv4/devinet.c;
-    /// `addrconf_fixup_forwarding()`, net/ipv6/addrconf.c). A router believes no redirects of IPv4.
+    /// `addrconf_fixup_forwarding()`, net/ipv6/addrconf.c). A router believes no redirects of IPv4, and has no
+    /// default route of IPv6 from another router's advertisement, be it a router on one device only.
     fn write_sysctl(&mut self, sysctl: &Sysctl, value: &str) {
         let old = self.sysctls.insert(sysctl.clone(), value.to_owned());
-        if !sysctl.is_forwarding_of_the_host() || old.as_deref() == Some(value) {
+        let off = value == "0";
+        if sysctl.key() != "forwarding" || *sysctl == sysctl.for_new_devices() || old.as_deref() == Some(value) {
             return;
         }
-        let off = value == "0";
+        if sysctl.family() == Family::V6 && !off {
+            self.forget_advertised_defaults();
+        }
+        if !sysctl.is_forwarding_of_the_host() {
+            return;
+        }
         for (seen, setting) in &mut self.sysctls {
             if seen.family() != sysctl.family() {
                 continue;
@@ -105,6 +113,23 @@ impl Host {
                 *setting = if off { "1" } else { "0" }.to_owned();
             }
         }
+    }
+
+    /// `rt6_purge_dflt_routers()` (net/ipv6/route.c) spares devices that listen to advertisements even as routers. A route of this protocol
+    /// over a device that listens to none is a daemon's, and stays too.
+    fn forget_advertised_defaults(&mut self) {
+        let Ok(key) = SysctlKey::new("accept_ra") else { return };
+        let Self { sysctls, routes, .. } = self;
+        let no_longer = |device: &InterfaceName| {
+            sysctls.get(&Sysctl::of_device(Family::V6, device, &key)).is_some_and(|accepted| accepted == "1")
+        };
+        let lost = |route: &Route| {
+            route.family() == Family::V6
+                && route.destination.prefix() == 0
+                && route.protocol == ADVERTISED_PROTOCOL
+                && route.path.next_hops().iter().any(|hop| hop.device.as_ref().is_some_and(no_longer))
+        };
+        routes.retain(|route| !lost(route));
     }
 
     /// The kernel takes no rule twice (`NLM_F_EXCL`), and keeps them by priority.

@@ -31,6 +31,10 @@ impl fmt::Display for Operation {
             Self::RemoveFile(path) => write!(f, "rm {}", path.display()),
             Self::Restart(Service::Systemd(unit)) => write!(f, "systemctl restart {unit}"),
             Self::Restart(Service::InitScript(path)) => write!(f, "{} restart", path.display()),
+            Self::Restart(Service::HangUp { pid_file, program }) => {
+                write!(f, "kill -HUP $(cat {}) # {program}", pid_file.display())
+            }
+            Self::EndLease(end) => write!(f, "dhcp_release {} {} {}", end.device, end.address, end.holder.mac),
             Self::AddMasquerade(masquerade) => write!(f, "nft add element {}", element(masquerade)),
             Self::DeleteMasquerade(masquerade) => write!(f, "nft delete element {}", element(masquerade)),
             Self::AddForwardAccept(accept) => write_accept(f, Verb::Add, accept),

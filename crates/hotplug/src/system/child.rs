@@ -1,8 +1,10 @@
 //! Other programs that we start: followed for a limited time, then ended with all that they have started.
 
 use std::io::{self, ErrorKind, PipeReader, Read};
-use std::os::fd::AsFd;
-use std::process::{Child, ExitStatus};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -23,6 +25,55 @@ const LOOK_EVERY: Duration = Duration::from_millis(20);
 enum Pipe {
     Open,
     Closed,
+}
+
+/// Where programs of a host are: root's search path.
+const FOLDERS: [&str; 6] = ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"];
+/// Most that is kept of what a program says, in bytes.
+const OUTPUT_MAX: usize = 16 * 1024;
+
+/// Where the program of this name is.
+pub(super) fn find_program(name: &str) -> Option<PathBuf> {
+    FOLDERS.iter().map(|folder| Path::new(folder).join(name)).find(|path| path.exists())
+}
+
+/// Runs the program at `path` to its end, with nothing of our environment, and ends it with all that it has started when that takes longer
+/// than `limit`.
+///
+/// # Errors
+/// When it cannot be run, fails or is too slow. The sentence ends with the last that it said.
+pub(super) fn run_to_end(path: &Path, words: &[&str], limit: Duration) -> Result<(), String> {
+    let act = [&[&*path.to_string_lossy()], words].concat().join(" ");
+    let failed = |error: io::Error| format!("cannot run {act}: {error}");
+    let (reader, writer) = io::pipe().map_err(failed)?;
+    let copy = writer.try_clone().map_err(failed)?;
+    let mut command = Command::new(path);
+    command.args(words).env_clear().env("PATH", FOLDERS.join(":")).process_group(0);
+    command.stdin(Stdio::null()).stdout(OwnedFd::from(copy)).stderr(OwnedFd::from(writer));
+    let mut child = command.spawn().map_err(failed)?;
+    drop(command);
+    let mut output = vec![];
+    let ended = follow(&mut child, reader, limit, |bytes| {
+        output.extend_from_slice(&bytes[..bytes.len().min(OUTPUT_MAX - output.len())]);
+    });
+    let output = String::from_utf8_lossy(&output).into_owned();
+    output.lines().for_each(|line| log::debug!("{act}: {line}"));
+    match ended {
+        Ok(Some(status)) if status.success() => Ok(()),
+        Ok(Some(status)) => Err(format!("{act} ended with {status}{}", last_words(&output))),
+        Ok(None) => {
+            stop(&mut child);
+            Err(format!("{act} did not end within {} s and was stopped{}", limit.as_secs_f32(), last_words(&output)))
+        }
+        Err(error) => {
+            stop(&mut child);
+            Err(format!("cannot wait for {act}: {error}"))
+        }
+    }
+}
+
+fn last_words(output: &str) -> String {
+    output.lines().rfind(|line| !line.trim().is_empty()).map(|line| format!(": {}", line.trim())).unwrap_or_default()
 }
 
 /// Waits until `child` has ended, and hands what it writes to `pipe` to `listener`. `None` when it has not ended within `limit`.

@@ -1,14 +1,9 @@
 //! Debian's ifupdown (and ifupdown-ng, which keeps its state in the same form): whose devices it has brought up, and how.
 
 use std::collections::BTreeSet;
-use std::io;
-use std::os::fd::OwnedFd;
-use std::os::unix::process::CommandExt;
-use std::path::Path;
-use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use super::child::{follow, stop};
+use super::child::{find_program, run_to_end};
 use super::files::Files;
 use crate::interface_name::InterfaceName;
 
@@ -17,12 +12,8 @@ const STATE_FILES: [&str; 2] = ["/run/network/ifstate", "/run/ifstate"];
 const CONFIGURATION: &str = "/etc/network/interfaces";
 /// How deep files may name further files.
 const DEPTH_MAX: u32 = 8;
-/// Where the commands are looked for, and what they find theirs by.
-const FOLDERS: [&str; 4] = ["/usr/sbin", "/sbin", "/usr/bin", "/bin"];
 /// How long a DHCP client and the scripts of if-up.d may take.
 const LIMIT: Duration = Duration::from_secs(60);
-/// Most that is kept of what a command says, in bytes.
-const OUTPUT_MAX: usize = 16 * 1024;
 
 /// How ifupdown gave a device its addresses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -112,43 +103,8 @@ pub fn up(device: &InterfaceName) -> Result<(), String> {
 }
 
 fn run(name: &str, device: &InterfaceName) -> Result<(), String> {
-    let found = FOLDERS.iter().map(|folder| Path::new(folder).join(name)).find(|path| path.exists());
-    let path = found.ok_or_else(|| format!("there is no {name}: install ifupdown"))?;
-    run_within(&path, device, LIMIT)
-}
-
-fn run_within(path: &Path, device: &InterfaceName, limit: Duration) -> Result<(), String> {
-    let act = format!("{} {device}", path.display());
-    let failed = |error: io::Error| format!("cannot run {act}: {error}");
-    let (reader, writer) = io::pipe().map_err(failed)?;
-    let copy = writer.try_clone().map_err(failed)?;
-    let mut command = Command::new(path);
-    command.arg(device.as_str()).env_clear().env("PATH", FOLDERS.join(":")).process_group(0);
-    command.stdin(Stdio::null()).stdout(OwnedFd::from(copy)).stderr(OwnedFd::from(writer));
-    let mut child = command.spawn().map_err(failed)?;
-    drop(command);
-    let mut output = vec![];
-    let ended = follow(&mut child, reader, limit, |bytes| {
-        output.extend_from_slice(&bytes[..bytes.len().min(OUTPUT_MAX - output.len())]);
-    });
-    let output = String::from_utf8_lossy(&output).into_owned();
-    output.lines().for_each(|line| log::debug!("{act}: {line}"));
-    match ended {
-        Ok(Some(status)) if status.success() => Ok(()),
-        Ok(Some(status)) => Err(format!("{act} ended with {status}{}", last_words(&output))),
-        Ok(None) => {
-            stop(&mut child);
-            Err(format!("{act} did not end within {} s and was stopped{}", limit.as_secs_f32(), last_words(&output)))
-        }
-        Err(error) => {
-            stop(&mut child);
-            Err(format!("cannot wait for {act}: {error}"))
-        }
-    }
-}
-
-fn last_words(output: &str) -> String {
-    output.lines().rfind(|line| !line.trim().is_empty()).map(|line| format!(": {}", line.trim())).unwrap_or_default()
+    let path = find_program(name).ok_or_else(|| format!("there is no {name}: install ifupdown"))?;
+    run_to_end(&path, &[device.as_str()], LIMIT)
 }
 
 #[cfg(test)]
@@ -237,7 +193,7 @@ mod tests {
 
     fn run_body(body: &str, limit: Duration) -> Result<(), String> {
         let (_folder, path) = command(body);
-        run_within(&path, &"eth0".parse().unwrap(), limit)
+        run_to_end(&path, &["eth0"], limit)
     }
 
     #[test]

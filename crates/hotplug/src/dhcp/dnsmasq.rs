@@ -1,0 +1,215 @@
+//! dnsmasq(8): one file in its folder of configuration, and a folder of our own with a file for every guest's interface.
+//!
+//! dnsmasq watches the folder (`--dhcp-hostsdir`) and reads a new file at once. It does not notice that one goes: an entry stays in its
+//! memory, and keeps its address from any other, until SIGHUP makes it read all of them anew (dnsmasq(8); seen on 2.90: `duplicate
+//! dhcp-host IP address`). The address stays leased to the guest that had it even then, which only a DHCPRELEASE ends.
+
+use std::net::Ipv4Addr;
+use std::path::{Path, PathBuf};
+
+use ipnetwork::Ipv4Network;
+use serde::{Deserialize, Serialize};
+
+use super::{Clients, Guest, LEASE_SECONDS, Subnet};
+use crate::interface_name::InterfaceName;
+use crate::mac_address::MacAddress;
+use crate::operation::Service;
+
+/// Our file among its configuration. Some distributions read only what ends in `.conf`.
+pub const DROP_IN: &str = "/etc/dnsmasq.d/xen-network.conf";
+/// The folder of the guests' files. dnsmasq reads there after it has given up root's rights, so everybody may.
+pub const GUESTS: &str = "/run/xen-network-dhcp";
+
+/// dnsmasq on a host.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Dnsmasq {
+    /// Our file among its configuration.
+    pub drop_in: PathBuf,
+    /// The folder of the guests' files.
+    pub guests: PathBuf,
+    /// What restarts it.
+    pub service: Service,
+    /// Its file with its process id, while it runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pid_file: Option<PathBuf>,
+    /// Where it serves by the administrator's word.
+    #[serde(default)]
+    pub interfaces: Interfaces,
+    /// Who holds a lease of the address that is to be given to a guest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub holder: Option<Holder>,
+}
+
+/// On which devices a server serves by the administrator's word.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Interfaces {
+    /// On every one, those to come included.
+    #[default]
+    All,
+    /// On those that its configuration lists (`interface=` or `listen-address=`).
+    Listed,
+}
+
+/// Who holds a lease.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Holder {
+    /// Its Ethernet address.
+    pub mac: MacAddress,
+    /// What it called itself (RFC 2132, section 9.14), where it did.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub client_id: Vec<u8>,
+}
+
+impl Dnsmasq {
+    /// The file that keeps the folder of the guests' files. dnsmasq passes over what begins with a dot (`expand_filelist()`, its
+    /// src/option.c).
+    #[must_use]
+    pub fn keeper(&self) -> PathBuf {
+        self.guests.join(".xen-network")
+    }
+
+    /// The file of a guest. Its name tells device and address, so that a look at the folder tells who has what.
+    #[must_use]
+    pub fn guest_file(&self, guest: &Guest) -> PathBuf {
+        self.guests.join(format!("{FILE_PREFIX}{}@{}", guest.device, guest.address))
+    }
+
+    /// The device and the address that a path is the guest's file of.
+    #[must_use]
+    pub fn guest_of(&self, path: &Path) -> Option<(InterfaceName, Ipv4Addr)> {
+        guest_of(path.strip_prefix(&self.guests).ok()?.to_str()?)
+    }
+}
+
+/// What the name of every guest's file begins with: a device's own name might begin with a dot, which would hide it.
+const FILE_PREFIX: &str = "guest-";
+
+/// The device and the address that a file's name tells.
+pub(crate) fn guest_of(file_name: &str) -> Option<(InterfaceName, Ipv4Addr)> {
+    let (device, address) = file_name.strip_prefix(FILE_PREFIX)?.rsplit_once('@')?;
+    Some((device.parse().ok()?, address.parse().ok()?))
+}
+
+/// What stands in a guest's file: a `--dhcp-host` without that word. Clients are told apart by their Ethernet address alone (`id:*`), since
+/// a guest's boot loader and its system may call themselves by different names.
+#[must_use]
+pub fn entry(guest: &Guest) -> String {
+    format!("{},id:*,{},{}\n", guest.mac, guest.address, guest.name)
+}
+
+const DROP_IN_HEAD: &str = "# Written by network-nat, and removed when it stops. The guests' files are written by vif-nat.\n";
+const SUBNET_MARK: &str = "# subnet ";
+
+/// Our file as it is with `subnet` in it, in place of any other for that network.
+#[must_use]
+pub fn with_subnet(old: Option<&str>, server: &Dnsmasq, subnet: &Subnet) -> String {
+    let mut blocks = subnets(old.unwrap_or_default());
+    blocks.retain(|(network, _)| *network != subnet.network);
+    blocks.push((subnet.network, block(server, subnet)));
+    render(server, &blocks)
+}
+
+/// Our file as it is without the subnet of `network`. `None` when nothing is left in it.
+#[must_use]
+pub fn without_subnet(old: &str, server: &Dnsmasq, network: Ipv4Network) -> Option<String> {
+    let mut blocks = subnets(old);
+    blocks.retain(|(other, _)| *other != network);
+    (!blocks.is_empty()).then(|| render(server, &blocks))
+}
+
+/// The subnets of our file, each with the lines that make it.
+#[must_use]
+pub fn subnets(text: &str) -> Vec<(Ipv4Network, String)> {
+    let mut blocks = vec![];
+    for part in text.split(&format!("\n{SUBNET_MARK}")).skip(1) {
+        let (first, lines) = part.split_once('\n').unwrap_or((part, ""));
+        if let Ok(network) = first.trim().parse() {
+            let lines = lines.lines().map(|line| format!("{line}\n")).collect();
+            blocks.push((network, lines));
+        }
+    }
+    blocks
+}
+
+fn render(server: &Dnsmasq, blocks: &[(Ipv4Network, String)]) -> String {
+    let mut text = format!("{DROP_IN_HEAD}dhcp-hostsdir={}\n", server.guests.display());
+    for (network, lines) in blocks {
+        text += &format!("{SUBNET_MARK}{network}\n{lines}");
+    }
+    text
+}
+
+/// Everything is bound to the subnet by a tag, so that none of it reaches the administrator's own clients. `dhcp-authoritative` would: it
+/// holds for the whole server, and is left out.
+fn block(server: &Dnsmasq, subnet: &Subnet) -> String {
+    let tag = format!("xen-{}-{}", subnet.network.network(), subnet.network.prefix());
+    let mask = subnet.network.mask();
+    let range = match subnet.pool() {
+        Some((first, last)) => format!("{first},{last}"),
+        None => format!("{},static", subnet.network.network()),
+    };
+    let mut lines = vec![
+        format!("dhcp-range=set:{tag},{range},{mask},{LEASE_SECONDS}s"),
+        // Whatever address dnsmasq has on the device that the question came by (dnsmasq(8), --dhcp-option): dom0's end of the guest's link.
+        // Said aloud, because the administrator may have named another router for everybody.
+        format!("dhcp-option=tag:{tag},option:router,0.0.0.0"),
+    ];
+    if !subnet.name_servers.is_empty() {
+        let servers: Vec<_> = subnet.name_servers.iter().map(ToString::to_string).collect();
+        lines.push(format!("dhcp-option=tag:{tag},option:dns-server,{}", servers.join(",")));
+    }
+    lines.extend(subnet.domain.as_ref().map(|domain| format!("dhcp-option=tag:{tag},option:domain-name,{domain}")));
+    if server.interfaces == Interfaces::Listed {
+        lines.push(match &subnet.clients {
+            Clients::Listed => "interface=vif*".to_owned(),
+            Clients::OnBridge { bridge, .. } => format!("interface={bridge}"),
+        });
+    }
+    lines.iter().map(|line| format!("{line}\n")).collect()
+}
+
+/// Whether a text of dnsmasq's configuration lists the devices that are served.
+#[must_use]
+pub fn lists_interfaces(text: &str) -> bool {
+    options(text).any(|(name, _)| matches!(name, "interface" | "listen-address"))
+}
+
+/// The value of an option in a text of dnsmasq's configuration; the last one counts.
+#[must_use]
+pub fn option_value<'a>(text: &'a str, name: &str) -> Option<&'a str> {
+    options(text).filter(|(other, _)| *other == name).last().map(|(_, value)| value)
+}
+
+fn options(text: &str) -> impl Iterator<Item = (&str, &str)> {
+    text.lines().filter_map(|line| {
+        let line = line.trim();
+        let (name, value) = line.split_once('=').unwrap_or((line, ""));
+        let value = value.split(" #").next().unwrap_or_default();
+        (!name.is_empty() && !name.starts_with('#')).then(|| (name.trim(), value.trim()))
+    })
+}
+
+/// Who holds the lease of an address, from the text of dnsmasq's file of leases: a line a lease, with its end, Ethernet address, address,
+/// name and client identifier (`lease_update_file()`, its src/lease.c).
+#[must_use]
+pub fn holder_of(leases: &str, address: Ipv4Addr) -> Option<Holder> {
+    leases.lines().find_map(|line| {
+        let fields: Vec<&str> = line.split_ascii_whitespace().collect();
+        let [_, mac, leased, _, client_id] = fields[..] else { return None };
+        match leased.parse::<Ipv4Addr>() {
+            Ok(leased) if leased == address => Some(Holder { mac: mac.parse().ok()?, client_id: client_id_of(client_id)? }),
+            _ => None,
+        }
+    })
+}
+
+/// Bytes in hexadecimal, joined by colons; `*` is none.
+fn client_id_of(text: &str) -> Option<Vec<u8>> {
+    if text == "*" {
+        return Some(vec![]);
+    }
+    let byte = |group: &str| (group.len() == 2).then(|| u8::from_str_radix(group, 16).ok()).flatten();
+    let bytes: Option<Vec<u8>> = text.split(':').map(byte).collect();
+    // An option is no longer than this (RFC 2132, section 2).
+    bytes.filter(|bytes| bytes.len() <= 255)
+}

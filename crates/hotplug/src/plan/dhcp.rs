@@ -1,0 +1,245 @@
+//! Guests and subnets in the files of a DHCP server. The host's `files` must hold what stands in them now.
+
+use std::net::Ipv4Addr;
+use std::path::{Path, PathBuf};
+
+use ipnetwork::Ipv4Network;
+
+use crate::dhcp::dhcpd::{self, Dhcpd, Include};
+use crate::dhcp::dnsmasq::{self, Dnsmasq};
+use crate::dhcp::{Guest, Server, Subnet, fit_for_files};
+use crate::interface_name::InterfaceName;
+use crate::operation::{LeaseEnd, Operation, Service};
+use crate::plan::Refusal;
+use crate::plan::draft::Draft;
+
+/// Has `server` give `guest` its address. The guest's device has dom0's end of the link by then, and is up.
+///
+/// # Errors
+/// When the guest's device has a name that may not stand in the server's files.
+pub fn offer(draft: &mut Draft, server: &Server, guest: &Guest) -> Result<(), Refusal> {
+    match server {
+        Server::Dnsmasq(server) => offer_by_dnsmasq(draft, server, guest),
+        Server::Dhcpd(server) => {
+            fit_for_files(&guest.device)?;
+            change_dhcpd(draft, server, |include, arguments| {
+                include.put(guest);
+                *arguments = dhcpd::with_argument(arguments, &guest.device);
+            });
+        }
+    }
+    Ok(())
+}
+
+/// Has `server` forget the guest behind `device`, by that name alone.
+pub fn withdraw(draft: &mut Draft, server: &Server, device: &InterfaceName) {
+    match server {
+        Server::Dnsmasq(server) => withdraw_from_dnsmasq(draft, server, device),
+        Server::Dhcpd(server) => change_dhcpd(draft, server, |include, arguments| {
+            include.remove(device);
+            *arguments = dhcpd::without_argument(arguments, device);
+        }),
+    }
+}
+
+/// Has `server` serve `subnet`, in place of whatever it served for that network.
+///
+/// # Errors
+/// When it overlaps another network that is served already: the server would not start any more.
+pub fn open_subnet(draft: &mut Draft, server: &Server, subnet: &Subnet) -> Result<(), Refusal> {
+    match server {
+        Server::Dnsmasq(server) => open_at_dnsmasq(draft, server, subnet),
+        Server::Dhcpd(server) => open_at_dhcpd(draft, server, subnet),
+    }
+}
+
+/// Has `server` serve the subnet of `network` no longer.
+pub fn close_subnet(draft: &mut Draft, server: &Server, network: Ipv4Network) {
+    match server {
+        Server::Dnsmasq(server) => close_at_dnsmasq(draft, server, network),
+        Server::Dhcpd(server) => change_dhcpd(draft, server, |include, arguments| {
+            let bridges =
+                include.subnets.iter().filter(|subnet| subnet.network == network).filter_map(|subnet| subnet.bridge.clone());
+            for bridge in bridges.collect::<Vec<_>>() {
+                *arguments = dhcpd::without_argument(arguments, &bridge);
+            }
+            include.close(network);
+        }),
+    }
+}
+
+fn text<'a>(draft: &'a Draft, path: &Path) -> Option<&'a str> {
+    draft.host.files.get(path)?.as_deref()
+}
+
+/// Whether a file had to be changed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Change {
+    Made,
+    NotNeeded,
+}
+
+/// Brings a file to `wanted`; without a text, it goes.
+fn settle(draft: &mut Draft, path: &Path, wanted: Option<String>) -> Change {
+    let operation = match (text(draft, path), wanted) {
+        (Some(seen), Some(wanted)) if seen == wanted => return Change::NotNeeded,
+        (None, None) => return Change::NotNeeded,
+        (_, Some(text)) => Operation::WriteFile { path: path.to_owned(), text },
+        (Some(_), None) => Operation::RemoveFile(path.to_owned()),
+    };
+    draft.must(operation);
+    Change::Made
+}
+
+const KEEPER: &str = "Entries for dnsmasq (dhcp-hostsdir), one file for each guest's interface; written by vif-nat.\n";
+
+fn offer_by_dnsmasq(draft: &mut Draft, server: &Dnsmasq, guest: &Guest) {
+    if text(draft, &server.drop_in).is_none() {
+        draft.plan.notes.push(format!(
+            "dnsmasq serves no subnet of guests yet, so {} gets no address from it: call network-nat start dhcp=yes",
+            guest.device
+        ));
+    }
+    let path = server.guest_file(guest);
+    // A folder that was not there when dnsmasq started is not watched, and what once stood in a file stays in its memory.
+    let mut memory = settle(draft, &server.keeper(), Some(KEEPER.to_owned()));
+    if text(draft, &path).is_some_and(|seen| seen != dnsmasq::entry(guest)) {
+        memory = Change::Made;
+    }
+    for other in guest_files(draft, server, |device, address| *device == guest.device || address == guest.address) {
+        if other != path {
+            draft.must(Operation::RemoveFile(other));
+            memory = Change::Made;
+        }
+    }
+    settle(draft, &path, Some(dnsmasq::entry(guest)));
+    if memory == Change::Made {
+        hang_up(draft, server);
+    }
+    if let Some(holder) = server.holder.as_ref().filter(|holder| holder.mac != guest.mac) {
+        draft.may(Operation::EndLease(LeaseEnd {
+            device: guest.device.clone(),
+            server: guest.router,
+            address: guest.address,
+            holder: holder.clone(),
+        }));
+    }
+}
+
+fn guest_files(draft: &Draft, server: &Dnsmasq, wanted: impl Fn(&InterfaceName, Ipv4Addr) -> bool) -> Vec<PathBuf> {
+    let there = draft.host.files.iter().filter(|(_, text)| text.is_some()).map(|(path, _)| path);
+    there.filter(|path| server.guest_of(path).is_some_and(|(device, address)| wanted(&device, address))).cloned().collect()
+}
+
+fn withdraw_from_dnsmasq(draft: &mut Draft, server: &Dnsmasq, device: &InterfaceName) {
+    let files = guest_files(draft, server, |other, _| other == device);
+    let found = !files.is_empty();
+    draft.must_all(files.into_iter().map(Operation::RemoveFile));
+    if found {
+        hang_up(draft, server);
+    }
+}
+
+/// Has a dnsmasq that runs read the guests' files anew. It keeps running, with its leases.
+fn hang_up(draft: &mut Draft, server: &Dnsmasq) {
+    if let Some(pid_file) = &server.pid_file {
+        draft.may(Operation::Restart(Service::HangUp { pid_file: pid_file.clone(), program: "dnsmasq".to_owned() }));
+    }
+}
+
+fn open_at_dnsmasq(draft: &mut Draft, server: &Dnsmasq, subnet: &Subnet) -> Result<(), Refusal> {
+    let old = text(draft, &server.drop_in);
+    let others = dnsmasq::subnets(old.unwrap_or_default());
+    refuse_overlap(subnet, others.iter().map(|(network, _)| *network))?;
+    let wanted = dnsmasq::with_subnet(old, server, subnet);
+    let folder = settle(draft, &server.keeper(), Some(KEEPER.to_owned()));
+    if settle(draft, &server.drop_in, Some(wanted)) == Change::Made {
+        draft.may(Operation::Restart(server.service.clone()));
+    } else if folder == Change::Made {
+        hang_up(draft, server);
+    }
+    Ok(())
+}
+
+fn close_at_dnsmasq(draft: &mut Draft, server: &Dnsmasq, network: Ipv4Network) {
+    let Some(old) = text(draft, &server.drop_in) else { return };
+    let wanted = dnsmasq::without_subnet(old, server, network);
+    if wanted.is_none() {
+        settle(draft, &server.keeper(), None);
+    }
+    if settle(draft, &server.drop_in, wanted) == Change::Made {
+        draft.may(Operation::Restart(server.service.clone()));
+    }
+}
+
+fn refuse_overlap(subnet: &Subnet, others: impl Iterator<Item = Ipv4Network>) -> Result<(), Refusal> {
+    match others.into_iter().find(|other| *other != subnet.network && other.overlaps(subnet.network)) {
+        None => Ok(()),
+        Some(other) => Err(Refusal::plain(format!(
+            "the network {} cannot be served by DHCP beside {other}, which it overlaps: stop that one first, or choose another subnet=",
+            subnet.network
+        ))),
+    }
+}
+
+fn open_at_dhcpd(draft: &mut Draft, server: &Dhcpd, subnet: &Subnet) -> Result<(), Refusal> {
+    let ours = Include::parse(text(draft, &server.include).unwrap_or_default());
+    refuse_overlap(subnet, ours.subnets.iter().map(|other| other.network))?;
+    let declared = dhcpd::declared_networks(text(draft, &server.configuration).unwrap_or_default());
+    let own = declared.iter().find(|network| network.overlaps(subnet.network));
+    if let Some(own) = own {
+        draft.plan.notes.push(format!(
+            "{} declares the network {own} itself: guests are served by that declaration",
+            server.configuration.display()
+        ));
+    }
+    subnet.bridge().map_or(Ok(()), fit_for_files)?;
+    change_dhcpd(draft, server, |include, arguments| {
+        for device in &server.gone {
+            include.remove(device);
+            *arguments = dhcpd::without_argument(arguments, device);
+        }
+        if own.is_none() {
+            include.open(subnet);
+            if let Some(bridge) = subnet.bridge() {
+                *arguments = dhcpd::with_argument(arguments, bridge);
+            }
+        }
+    });
+    Ok(())
+}
+
+/// Changes our file and the list of devices, and sees to it that the administrator's file includes ours exactly while it is there: dhcpd does
+/// not start where a file that is included is missing. Then the server, if there was anything to change, reads all anew: it knows no other
+/// way than a restart.
+fn change_dhcpd(draft: &mut Draft, server: &Dhcpd, change: impl FnOnce(&mut Include, &mut String)) {
+    let mut include = Include::parse(text(draft, &server.include).unwrap_or_default());
+    let seen = server.arguments.as_deref().and_then(|path| text(draft, path)).map(str::to_owned);
+    let mut arguments = seen.clone().unwrap_or_default();
+    change(&mut include, &mut arguments);
+    let configuration = text(draft, &server.configuration).unwrap_or_default().to_owned();
+    let mut changes = match include.to_text() {
+        Some(wanted) => vec![
+            settle(draft, &server.include, Some(wanted)),
+            settle(draft, &server.configuration, Some(dhcpd::with_include(&configuration, server))),
+        ],
+        None => {
+            let without = dhcpd::without_include(&configuration, server);
+            vec![settle_existing(draft, &server.configuration, without), settle(draft, &server.include, None)]
+        }
+    };
+    if let Some(path) = server.arguments.as_deref().filter(|_| seen.is_some()) {
+        changes.push(settle(draft, path, Some(arguments)));
+    }
+    if changes.contains(&Change::Made) {
+        draft.may(Operation::Restart(server.service.clone()));
+    }
+}
+
+/// As [`settle`], but a file that is not there is not made.
+fn settle_existing(draft: &mut Draft, path: &Path, wanted: String) -> Change {
+    match text(draft, path) {
+        None => Change::NotNeeded,
+        Some(_) => settle(draft, path, Some(wanted)),
+    }
+}

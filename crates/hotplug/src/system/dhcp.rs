@@ -1,0 +1,267 @@
+//! DHCP servers of the host: which one is there, and what stands in its files.
+
+use std::io;
+use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
+use std::path::{Path, PathBuf};
+
+use nix::sys::socket::{setsockopt, sockopt::BindToDevice};
+
+use super::file;
+use super::files::Files;
+use crate::dhcp::dhcpd::{Dhcpd, Include};
+use crate::dhcp::dnsmasq::{self, Dnsmasq, Interfaces};
+use crate::dhcp::{DhcpWish, Resolver, Server};
+use crate::host::Host;
+use crate::interface_name::InterfaceName;
+use crate::operation::{LeaseEnd, Service};
+use crate::plan::Refusal;
+
+/// What is to be changed at a server.
+#[derive(Clone, Copy, Debug)]
+pub enum About<'a> {
+    /// One guest.
+    Guest {
+        /// The device that leads to it.
+        device: &'a InterfaceName,
+        /// The address it is to get, where it comes.
+        address: Option<Ipv4Addr>,
+    },
+    /// Subnets.
+    Subnets,
+}
+
+/// Finds the server that is wished for, and notes in `host` what stands in the files that are to change. `None` when none is wished for.
+///
+/// # Errors
+/// When there is no such server here, or a file of its cannot be read.
+pub fn find_server(wish: DhcpWish, about: About<'_>, host: &mut Host) -> Result<Option<Server>, Refusal> {
+    find_below(&Files::default(), wish, about, host)
+}
+
+/// What guests are told of names: from /etc/resolv.conf, and where that leads only to a server on the loopback address, from the file that
+/// systemd-resolved keeps of the servers behind it.
+#[must_use]
+pub fn resolver() -> Resolver {
+    resolver_below(&Files::default())
+}
+
+fn resolver_below(files: &Files) -> Resolver {
+    let read = |path| files.read(path).map(|text| Resolver::parse(&text)).unwrap_or_default();
+    let own = read("/etc/resolv.conf");
+    if own.name_servers.is_empty() { own.or(read("/run/systemd/resolve/resolv.conf")) } else { own }
+}
+
+fn find_below(files: &Files, wish: DhcpWish, about: About<'_>, host: &mut Host) -> Result<Option<Server>, Refusal> {
+    let dnsmasq = |host: &mut Host| dnsmasq_below(files, about, host).map(|found| found.map(Server::Dnsmasq));
+    let dhcpd = |host: &mut Host| dhcpd_below(files, about, host).map(|found| found.map(Server::Dhcpd));
+    let found = match wish {
+        DhcpWish::No => return Ok(None),
+        DhcpWish::Unsaid if !files.path("/etc/dhcpd.conf").is_file() => return Ok(None),
+        DhcpWish::Unsaid => return dhcpd(host),
+        DhcpWish::Dnsmasq => dnsmasq(host)?,
+        DhcpWish::Dhcpd => dhcpd(host)?,
+        DhcpWish::Yes => match dnsmasq(host)? {
+            None => dhcpd(host)?,
+            found => found,
+        },
+    };
+    found.map(Some).ok_or_else(|| missing(wish))
+}
+
+fn missing(wish: DhcpWish) -> Refusal {
+    let dnsmasq = "dnsmasq as a service that reads the folder /etc/dnsmasq.d";
+    let dhcpd = "ISC dhcpd with a dhcpd.conf and a service or an init script";
+    let reason = match wish {
+        DhcpWish::Dnsmasq => format!("there is no {dnsmasq}: install the package dnsmasq, or say dhcp=no"),
+        DhcpWish::Dhcpd => format!("there is no {dhcpd}: install the package isc-dhcp-server, or say dhcp=no"),
+        _ => format!("there is no DHCP server: neither {dnsmasq}, nor {dhcpd}; install one of them, or say dhcp=no"),
+    };
+    Refusal { for_guest: "No DHCP server for the interface: see the host's log".to_owned(), reason }
+}
+
+fn note(host: &mut Host, path: &Path) -> Result<(), Refusal> {
+    let text = file::read(path).map_err(|error| Refusal {
+        for_guest: "The DHCP server's files cannot be read: see the host's log".to_owned(),
+        reason: format!("cannot read {}: {error}", path.display()),
+    })?;
+    host.files.insert(path.to_owned(), text);
+    Ok(())
+}
+
+/// Folders of programs; a server's own are among them.
+const PROGRAMS: [&str; 4] = ["/usr/local/sbin", "/usr/sbin", "/sbin", "/usr/bin"];
+/// Folders of systemd's units, those that it makes of init scripts at last (systemd.unit(5)).
+const UNITS: [&str; 6] = [
+    "/etc/systemd/system",
+    "/run/systemd/system",
+    "/usr/local/lib/systemd/system",
+    "/usr/lib/systemd/system",
+    "/lib/systemd/system",
+    "/run/systemd/generator.late",
+];
+
+fn has_program(files: &Files, name: &str) -> bool {
+    PROGRAMS.iter().any(|folder| files.path(&format!("{folder}/{name}")).is_file())
+}
+
+fn first_file(files: &Files, paths: &[&str]) -> Option<PathBuf> {
+    paths.iter().map(|path| files.path(path)).find(|path| path.is_file())
+}
+
+/// How a server of one of these names is restarted: as a unit where systemd runs, else by its init script.
+fn service_of(files: &Files, names: &[&str], init_script: Option<PathBuf>) -> Option<Service> {
+    if files.path("/run/systemd/system").is_dir() {
+        let known = |name: &str| UNITS.iter().any(|folder| files.path(&format!("{folder}/{name}.service")).exists());
+        if let Some(name) = names.iter().find(|name| known(name)) {
+            return Some(Service::Systemd(format!("{name}.service")));
+        }
+    }
+    init_script.map(Service::InitScript)
+}
+
+fn dnsmasq_below(files: &Files, about: About<'_>, host: &mut Host) -> Result<Option<Dnsmasq>, Refusal> {
+    let folder = files.path("/etc/dnsmasq.d");
+    let init_script = first_file(files, &["/etc/init.d/dnsmasq"]);
+    let Some(service) = service_of(files, &["dnsmasq"], init_script) else { return Ok(None) };
+    if !has_program(files, "dnsmasq") || !folder.is_dir() {
+        return Ok(None);
+    }
+    let mut server = Dnsmasq {
+        drop_in: files.path(dnsmasq::DROP_IN),
+        guests: files.path(dnsmasq::GUESTS),
+        service,
+        pid_file: None,
+        interfaces: Interfaces::All,
+        holder: None,
+    };
+    let texts = dnsmasq_configuration(files);
+    let option = |name: &str| texts.iter().rev().find_map(|text| dnsmasq::option_value(text, name)).map(str::to_owned);
+    server.pid_file = match option("pid-file") {
+        Some(path) => Some(files.path(&path)),
+        None => first_file(files, &["/run/dnsmasq/dnsmasq.pid", "/run/dnsmasq.pid"]),
+    };
+    if texts.iter().any(|text| dnsmasq::lists_interfaces(text)) {
+        server.interfaces = Interfaces::Listed;
+    }
+    note(host, &server.drop_in)?;
+    note(host, &server.keeper())?;
+    if let About::Guest { device, address } = about {
+        let leases = option("dhcp-leasefile").or(option("dhcp-lease-file"));
+        server.holder = address.and_then(|address| holder_of(files, leases, address));
+        note_guests(files, &server, device, address, host)?;
+    }
+    Ok(Some(server))
+}
+
+/// The administrator's part of dnsmasq's configuration.
+fn dnsmasq_configuration(files: &Files) -> Vec<String> {
+    let folder = "/etc/dnsmasq.d";
+    let skipped = |name: &str| {
+        dnsmasq::DROP_IN.ends_with(&format!("/{name}")) || name.starts_with('.') || name.ends_with('~') || name.contains(".dpkg-")
+    };
+    let parts = files.names(folder).into_iter().filter(|name| !skipped(name)).map(|name| format!("{folder}/{name}"));
+    std::iter::once("/etc/dnsmasq.conf".to_owned()).chain(parts).filter_map(|path| files.read(&path)).collect()
+}
+
+/// Where dnsmasq keeps its leases unless it is told: Debian's place, and Red Hat's.
+const LEASES: [&str; 2] = ["/var/lib/misc/dnsmasq.leases", "/var/lib/dnsmasq/dnsmasq.leases"];
+
+fn holder_of(files: &Files, told: Option<String>, address: Ipv4Addr) -> Option<dnsmasq::Holder> {
+    let paths = told.map_or(LEASES.map(str::to_owned).to_vec(), |path| vec![path]);
+    paths.iter().find_map(|path| dnsmasq::holder_of(&files.read(path)?, address))
+}
+
+/// The files of whoever has the device or the address of a guest.
+fn note_guests(
+    files: &Files,
+    server: &Dnsmasq,
+    device: &InterfaceName,
+    address: Option<Ipv4Addr>,
+    host: &mut Host,
+) -> Result<(), Refusal> {
+    for name in files.names(dnsmasq::GUESTS) {
+        let Some((other, taken)) = dnsmasq::guest_of(&name) else { continue };
+        if other == *device || Some(taken) == address {
+            note(host, &server.guests.join(name))?;
+        }
+    }
+    Ok(())
+}
+
+/// The administrator's file, in the order in which Xen's scripts look for it.
+const DHCPD_CONFIGURATIONS: [&str; 3] = ["/etc/dhcp/dhcpd.conf", "/etc/dhcp3/dhcpd.conf", "/etc/dhcpd.conf"];
+/// The file of arguments: those that Xen's scripts know, and that of Debian since version 7.
+const DHCPD_ARGUMENTS: [&str; 5] = [
+    "/etc/sysconfig/dhcpd",
+    "/etc/defaults/dhcp",
+    "/etc/default/dhcp-server",
+    "/etc/default/dhcp3-server",
+    "/etc/default/isc-dhcp-server",
+];
+const DHCPD_INIT_SCRIPTS: [&str; 5] =
+    ["/etc/init.d/isc-dhcp-server", "/etc/init.d/dhcp-server", "/etc/init.d/dhcp3-server", "/etc/init.d/dhcp", "/etc/init.d/dhcpd"];
+/// Debian's unit, that of Red Hat and SUSE, and Arch's.
+const DHCPD_UNITS: [&str; 4] = ["isc-dhcp-server", "dhcpd", "dhcp-server", "dhcpd4"];
+
+fn dhcpd_below(files: &Files, about: About<'_>, host: &mut Host) -> Result<Option<Dhcpd>, Refusal> {
+    let Some(configuration) = first_file(files, &DHCPD_CONFIGURATIONS) else { return Ok(None) };
+    let init_script = first_file(files, &DHCPD_INIT_SCRIPTS);
+    let Some(service) = service_of(files, &DHCPD_UNITS, init_script.clone()) else { return Ok(None) };
+    if !has_program(files, "dhcpd") {
+        return Ok(None);
+    }
+    let include = configuration.with_file_name("dhcpd-xen-network.conf");
+    let arguments = first_file(files, &DHCPD_ARGUMENTS);
+    for path in [Some(&configuration), Some(&include), arguments.as_ref()].into_iter().flatten() {
+        note(host, path)?;
+    }
+    let gone = match about {
+        About::Guest { .. } => vec![],
+        About::Subnets => gone_devices(files, host.files.get(&include).and_then(Option::as_deref).unwrap_or_default()),
+    };
+    Ok(Some(Dhcpd { configuration, include, arguments, init_script, service, gone }))
+}
+
+fn gone_devices(files: &Files, include: &str) -> Vec<InterfaceName> {
+    let listed = Include::parse(include).hosts.into_iter().map(|host| host.device);
+    listed.filter(|device| !files.path(&format!("/sys/class/net/{device}")).exists()).collect()
+}
+
+/// The server's port (RFC 2131, section 4.1).
+const SERVER_PORT: u16 = 67;
+
+/// Gives a lease back in its holder's name, as dhcp_release(1) of dnsmasq-utils does: from the server's own address, by a device it serves,
+/// so that it takes the message for one of that link.
+///
+/// # Errors
+/// When the device is not there, or the server's address is not on this host.
+pub(super) fn end_lease(end: &LeaseEnd) -> io::Result<()> {
+    let socket = UdpSocket::bind(SocketAddrV4::new(end.server, 0))?;
+    setsockopt(&socket, BindToDevice, &end.device.as_str().into())?;
+    socket.send_to(&release(end), SocketAddrV4::new(end.server, SERVER_PORT)).map(|_| ())
+}
+
+/// A DHCPRELEASE (RFC 2131, sections 2 and 4.4.6; options of RFC 2132).
+fn release(end: &LeaseEnd) -> Vec<u8> {
+    const BOOT_REQUEST: u8 = 1;
+    const ETHERNET: u8 = 1;
+    const MAGIC: [u8; 4] = [99, 130, 83, 99];
+    let mut message = vec![0; 236];
+    message[..3].copy_from_slice(&[BOOT_REQUEST, ETHERNET, 6]);
+    // Nobody answers a release: any transaction id will do.
+    message[4..8].copy_from_slice(&end.address.octets());
+    message[12..16].copy_from_slice(&end.address.octets());
+    message[28..34].copy_from_slice(&end.holder.mac.octets());
+    message.extend(MAGIC);
+    message.extend([53, 1, 7]);
+    message.extend([54, 4]);
+    message.extend(end.server.octets());
+    if let Some(length) = u8::try_from(end.holder.client_id.len()).ok().filter(|length| *length > 0) {
+        message.extend([61, length]);
+        message.extend(&end.holder.client_id);
+    }
+    message.push(255);
+    // The least that BOOTP's relays pass on (RFC 1542, section 2.1).
+    message.resize(message.len().max(300), 0);
+    message
+}
