@@ -17,6 +17,7 @@ use hotplug::operation::{LinkChange, NewBridge, Operation, StoreEntry};
 use hotplug::sysctl::{Sysctl, SysctlKey};
 use hotplug::system::{Answer, Depth, System};
 use nix::sched::{CloneFlags, unshare};
+use testbed::advertisement::advertise;
 use testbed::xenstore_server::Server;
 use xenstore::{DEFAULT_LIMIT, StorePath};
 
@@ -39,12 +40,41 @@ fn in_namespace<T: Send>(test: impl FnOnce() -> T + Send) -> T {
     })
 }
 
-/// Has `ip` do each line of `lines`, those that begin with `-6` last and by `ip -6`.
+/// Has `ip` do each line of `lines`, those that begin with `-6` last and by `ip -6`. A line `sysctl NAME=VALUE` writes a setting, and `advertise
+/// DEVICE` sends a router advertisement, after all others.
 fn ip(lines: &str) {
-    let (six, other): (Vec<&str>, Vec<&str>) = lines.lines().map(str::trim).partition(|line| line.starts_with("-6 "));
+    let lines = lines.lines().map(str::trim);
+    let (own, lines): (Vec<&str>, Vec<&str>) =
+        lines.partition(|line| line.starts_with("sysctl ") || line.starts_with("advertise "));
+    let (six, other): (Vec<&str>, Vec<&str>) = lines.into_iter().partition(|line| line.starts_with("-6 "));
     batch(&["-batch", "-"], &other);
     await_addresses();
     batch(&["-6", "-batch", "-"], &six);
+    for line in own {
+        match line.split_once(' ').unwrap() {
+            ("sysctl", setting) => {
+                let (name, value) = setting.split_once('=').unwrap();
+                std::fs::write(format!("/proc/sys/{name}"), value).unwrap();
+            }
+            (_, device) => {
+                advertise(device, "2001:db8:9::".parse().unwrap()).unwrap();
+                await_advertised_route();
+            }
+        }
+    }
+}
+
+/// Waits until the host has a default route, and an address, of an advertisement.
+fn await_advertised_route() {
+    let begin = Instant::now();
+    let shows = |words: &str, text: &str| {
+        let output = Command::new("ip").args(words.split(' ')).output().unwrap().stdout;
+        String::from_utf8_lossy(&output).contains(text)
+    };
+    while !(shows("-6 route show default", "proto ra") && shows("-6 address show -tentative", "2001:db8:9:")) {
+        assert!(begin.elapsed() < SETTLING, "the advertisement makes no default route");
+        std::thread::sleep(Duration::from_millis(2));
+    }
 }
 
 /// Waits until every IPv6 address can be used, as a route's source must be: even without detection that takes the kernel a moment.
@@ -130,12 +160,26 @@ const DEVICES: [&str; 9] = ["eth0", "wire0", "eth1", "wire1", "xenbr1", "vif1.0"
 
 fn keys() -> Vec<(Family, SysctlKey)> {
     let key = |family, text: &str| (family, SysctlKey::new(text).unwrap());
-    vec![key(Family::V6, "accept_ra"), key(Family::V6, "autoconf"), key(Family::V4, "rp_filter"), key(Family::V4, "proxy_arp")]
+    vec![
+        key(Family::V6, "accept_ra"),
+        key(Family::V6, "autoconf"),
+        key(Family::V6, "forwarding"),
+        key(Family::V6, "accept_redirects"),
+        key(Family::V4, "rp_filter"),
+        key(Family::V4, "proxy_arp"),
+        key(Family::V4, "forwarding"),
+        key(Family::V4, "accept_redirects"),
+        key(Family::V4, "send_redirects"),
+    ]
 }
 
 fn observe(system: &mut System) -> Host {
     let devices: Vec<InterfaceName> = DEVICES.iter().map(|device| name(device)).collect();
-    system.host_of(&devices, Depth::Everything, &keys()).unwrap()
+    let mut host = system.host_of(&devices, Depth::Everything, &keys()).unwrap();
+    for (family, key) in keys() {
+        system.note_sysctl(&mut host, Sysctl::of_host(family, &key)).unwrap();
+    }
+    host
 }
 
 /// What two looks at the same state agree on: no numbers, no order among routes, no run-down times.
@@ -500,6 +544,51 @@ fn settings_change_as_foretold() {
     let sysctl: Sysctl = "net/ipv6/conf/eth0/accept_ra".parse().unwrap();
     run(vec![case("a setting changes", move |_| Operation::WriteSysctl { sysctl: sysctl.clone(), value: "2".to_owned() })]);
 }
+
+/// A case that writes the setting `sysctl`.
+fn written(sentence: &'static str, setup: &'static str, sysctl: &'static str, value: &'static str) -> Case {
+    let operation = move |_: &Host| Operation::WriteSysctl { sysctl: sysctl.parse().unwrap(), value: value.to_owned() };
+    (sentence, setup, Box::new(operation))
+}
+
+#[test]
+fn forwarding_changes_as_foretold() {
+    let (of_ipv4, of_ipv6) = ("net/ipv4/conf/all/forwarding", "net/ipv6/conf/all/forwarding");
+    run(vec![
+        written("IPv4 is forwarded", "", of_ipv4, "1"),
+        written("IPv4 is forwarded, as one device did already", "sysctl net/ipv4/conf/eth1/forwarding=1", of_ipv4, "1"),
+        written("IPv4 is forwarded, and redirects did not count", "sysctl net/ipv4/conf/all/accept_redirects=0", of_ipv4, "1"),
+        written("IPv4 is forwarded, as it was already", "sysctl net/ipv4/conf/all/forwarding=1", of_ipv4, "1"),
+        written(
+            "IPv4 is forwarded no more, and neither did one device",
+            "sysctl net/ipv4/conf/all/forwarding=1\nsysctl net/ipv4/conf/eth1/forwarding=0\nsysctl net/ipv4/conf/all/accept_redirects=1",
+            of_ipv4,
+            "0",
+        ),
+        written("one device forwards IPv4", "", "net/ipv4/conf/eth1/forwarding", "1"),
+        written("devices to come forward IPv4", "", "net/ipv4/conf/default/forwarding", "1"),
+        written("IPv6 is forwarded", "", of_ipv6, "1"),
+        written("IPv6 is forwarded, as one device did already", "sysctl net/ipv6/conf/eth1/forwarding=1", of_ipv6, "1"),
+        written(
+            "IPv6 is forwarded no more",
+            "sysctl net/ipv6/conf/all/forwarding=1\nsysctl net/ipv6/conf/eth1/forwarding=0",
+            of_ipv6,
+            "0",
+        ),
+        written("one device forwards IPv6", "", "net/ipv6/conf/eth1/forwarding", "1"),
+        written("devices to come forward IPv6", "", "net/ipv6/conf/default/forwarding", "1"),
+        written("a device answers for others", "", "net/ipv4/conf/eth0/proxy_arp", "1"),
+        written("IPv6 is forwarded by a host with an advertised router", ADVERTISED, of_ipv6, "1"),
+        written("IPv6 is forwarded by a host that goes on listening", LISTENING, of_ipv6, "1"),
+        written("one device forwards IPv6 and has an advertised router", ADVERTISED, "net/ipv6/conf/eth0/forwarding", "1"),
+    ]);
+}
+
+/// A router on eth0's wire, which is in the same namespace, advertises itself.
+const ADVERTISED: &str =
+    "-6 route delete default via fe80::1 dev eth0 metric 1024\nsysctl net/ipv6/conf/eth0/accept_ra_from_local=1\nadvertise wire0";
+/// The same, and eth0 listens though it be a router.
+const LISTENING: &str = "sysctl net/ipv6/conf/eth0/accept_ra_from_local=1\nadvertise wire0\nsysctl net/ipv6/conf/eth0/accept_ra=2";
 
 #[test]
 fn store_changes_as_foretold() {

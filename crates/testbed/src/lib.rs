@@ -1,5 +1,6 @@
 //! For tests, the demo and the bench: hosts made of namespaces, guests made of veth pairs, and a XenStore of their own.
 
+pub mod advertisement;
 pub mod bench;
 pub mod guest;
 pub mod machine;
