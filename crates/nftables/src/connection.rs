@@ -399,3 +399,72 @@ fn words_of_the_kernel(attributes: &[u8]) -> Option<String> {
     let words = std::str::from_utf8(attributes.text(NLMSGERR_ATTR_MSG)?).ok()?;
     Some(words.trim_end_matches('.').to_owned()).filter(|words| !words.is_empty())
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn attribute(kind: u16, value: &[u8]) -> Vec<u8> {
+        let mut bytes = u16::try_from(value.len() + 4).unwrap().to_ne_bytes().to_vec();
+        bytes.extend(kind.to_ne_bytes());
+        bytes.extend(value);
+        bytes.resize(bytes.len().next_multiple_of(4), 0);
+        bytes
+    }
+
+    fn refusal(flags: u16, echo: &[u8]) -> Complaint {
+        let payload = [&(-16_i32).to_ne_bytes(), echo].concat();
+        let received = Received { kind: NLMSG_ERROR, flags, sequence: 3, payload: &payload };
+        Complaint::parse(&received).unwrap().unwrap()
+    }
+
+    #[test]
+    fn words_of_the_kernel_stand_behind_a_capped_or_a_whole_request() {
+        let words = attribute(1, b"Device is busy.\0");
+        let capped = [vec![0; 16], words.clone()].concat();
+        let whole = [20_u32.to_ne_bytes().to_vec(), vec![0; 16], words].concat();
+        for (flags, echo) in [(NLM_F_ACK_TLVS | NLM_F_CAPPED, capped), (NLM_F_ACK_TLVS, whole)] {
+            let complaint = refusal(flags, &echo);
+            assert_eq!((complaint.errno, complaint.message.as_deref()), (Errno::EBUSY, Some("Device is busy")));
+        }
+    }
+
+    #[test]
+    fn hostile_acknowledgements_lose_their_words_and_nothing_else() {
+        for echo in [vec![], vec![0xff; 3], vec![0xff; 16], vec![0xff; 40], attribute(1, b"\xff\xfe")] {
+            for flags in [0, NLM_F_ACK_TLVS, NLM_F_ACK_TLVS | NLM_F_CAPPED] {
+                assert_eq!(refusal(flags, &echo), Complaint { sequence: 3, errno: Errno::EBUSY, message: None });
+            }
+        }
+    }
+
+    #[test]
+    fn list_cut_short_is_an_error_and_an_interrupted_one_is_noticed() {
+        let mut datagram = vec![];
+        append_message(&mut datagram, kind_of(kind::NEWCHAIN), NLM_F_DUMP_INTR, 3, 0, 0, &[]);
+        append_message(&mut datagram, NLMSG_DONE, 0, 3, 0, 0, &[]);
+        let mut list = List::default();
+        list.take_datagram(&datagram, 3, String::new).unwrap();
+        assert!(list.consistency == Consistency::Interrupted && list.progress == Progress::Finished);
+        // The number of the error stands where other messages have the family.
+        datagram[20 + 16..20 + 20].copy_from_slice(&(-19_i32).to_ne_bytes());
+        let error = List::default().take_datagram(&datagram, 3, || "list chains".to_owned()).unwrap_err();
+        assert_eq!(error.to_string(), "the kernel refused to `list chains`: No such device");
+        let mut other = List::default();
+        other.take_datagram(&datagram, 4, String::new).unwrap();
+        assert!(other.messages.is_empty() && other.progress == Progress::Going);
+    }
+
+    proptest! {
+        #[test]
+        fn hostile_datagrams_are_an_error_or_a_list_but_never_a_panic(bytes in prop::collection::vec(any::<u8>(), 0..100), kind in 0..5_u16) {
+            let mut datagram = vec![];
+            append_message(&mut datagram, kind, NLM_F_ACK_TLVS, 3, 0, 0, &bytes);
+            datagram.extend(&bytes);
+            let _ = List::default().take_datagram(&datagram, 3, String::new);
+            let _ = List::default().take_datagram(&bytes, 3, String::new);
+        }
+    }
+}

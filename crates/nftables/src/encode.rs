@@ -395,3 +395,80 @@ fn write_belongings(item: &mut Writer, element: &Element) {
 fn milliseconds(span: Duration) -> u64 {
     u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
 }
+
+#[cfg(all(test, target_endian = "little"))]
+mod tests {
+    use super::*;
+    use crate::{InterfaceName, Selector, Statement, TableId, Value};
+
+    fn xen() -> TableId {
+        TableId::new(Family::Inet, "xen".parse().unwrap())
+    }
+
+    /// Bytes without the white space that tells the parts apart.
+    fn joined(parts: &[&[u8]]) -> Vec<u8> {
+        parts.concat()
+    }
+
+    #[test]
+    fn rule_has_the_bytes_that_the_header_files_say() {
+        let vif: InterfaceName = "vif1.0".parse().unwrap();
+        let rule = Rule::new([Selector::Iifname.is(&vif), Statement::ACCEPT]).with_comment("ours".parse().unwrap());
+        let chain = xen().chain(&"forward".parse().unwrap());
+        let message = message(&Step::AddRule { chain, place: Place::End, rule: &rule }, 1).unwrap();
+        let expected = joined(&[
+            b"\x08\0\x01\0xen\0",            // NFTA_RULE_TABLE
+            b"\x0c\0\x02\0forward\0",        // NFTA_RULE_CHAIN
+            b"\x90\0\x04\x80",               // NFTA_RULE_EXPRESSIONS, nested
+            b"\x24\0\x01\x80",               //   NFTA_LIST_ELEM
+            b"\x09\0\x01\0meta\0\0\0\0",     //     NFTA_EXPR_NAME, padded
+            b"\x14\0\x02\x80",               //     NFTA_EXPR_DATA
+            b"\x08\0\x01\0\0\0\0\x08",       //       NFTA_META_DREG: NFT_REG32_00
+            b"\x08\0\x02\0\0\0\0\x06",       //       NFTA_META_KEY: NFT_META_IIFNAME
+            b"\x38\0\x01\x80",               //   NFTA_LIST_ELEM
+            b"\x08\0\x01\0cmp\0",            //     NFTA_EXPR_NAME
+            b"\x2c\0\x02\x80",               //     NFTA_EXPR_DATA
+            b"\x08\0\x01\0\0\0\0\x08",       //       NFTA_CMP_SREG
+            b"\x08\0\x02\0\0\0\0\0",         //       NFTA_CMP_OP: NFT_CMP_EQ
+            b"\x18\0\x03\x80",               //       NFTA_CMP_DATA
+            b"\x14\0\x01\0",                 //         NFTA_DATA_VALUE: all of IFNAMSIZ
+            b"vif1.0\0\0\0\0\0\0\0\0\0\0",   //
+            b"\x30\0\x01\x80",               //   NFTA_LIST_ELEM
+            b"\x0e\0\x01\0immediate\0\0\0",  //     NFTA_EXPR_NAME, padded
+            b"\x1c\0\x02\x80",               //     NFTA_EXPR_DATA
+            b"\x08\0\x01\0\0\0\0\0",         //       NFTA_IMMEDIATE_DREG: NFT_REG_VERDICT
+            b"\x10\0\x02\x80\x0c\0\x02\x80", //       NFTA_IMMEDIATE_DATA, NFTA_DATA_VERDICT
+            b"\x08\0\x01\0\0\0\0\x01",       //         NFTA_VERDICT_CODE: NF_ACCEPT
+            b"\x0b\0\x07\0\0\x05ours\0\0",   // NFTA_RULE_USERDATA: comment, 5 bytes, padded
+        ]);
+        assert_eq!(message, Message { kind: 6, flags: 0xc00, family: Family::Inet, body: expected });
+    }
+
+    #[test]
+    fn set_has_the_bytes_that_the_header_files_say() {
+        let key = [DataType::Interface, DataType::EtherAddress, DataType::Ipv4Address];
+        let set = Set::new("guests".parse().unwrap(), key);
+        let message = message(&Step::AddSet(xen(), &set), 9).unwrap();
+        let expected = joined(&[
+            b"\x08\0\x01\0xen\0",          // NFTA_SET_TABLE
+            b"\x0b\0\x02\0guests\0\0",     // NFTA_SET_NAME, padded
+            b"\x08\0\x03\0\0\0\0\0",       // NFTA_SET_FLAGS
+            b"\x08\0\x04\0\0\x02\x92\x47", // NFTA_SET_KEY_TYPE: 41, 9 and 7, six bits each
+            b"\x08\0\x05\0\0\0\0\x1c",     // NFTA_SET_KEY_LEN: 16, 6 padded to 8, and 4
+            b"\x08\0\x0a\0\0\0\0\x09",     // NFTA_SET_ID
+        ]);
+        assert_eq!(message, Message { kind: 9, flags: 0x400, family: Family::Inet, body: expected });
+    }
+
+    #[test]
+    fn address_space_has_an_end() {
+        assert_eq!(successor(vec![0, 255, 255]), Some(vec![1, 0, 0]));
+        assert_eq!(successor(vec![255, 255]), None);
+        let all = Element::new([Field::Prefix(Value::Ipv4Address([0, 0, 0, 0].into()), 0)]);
+        let set = xen().set(&"all".parse().unwrap());
+        let step = Step::Elements { act: ElementAct::Add, set, ranges: Ranges::Allowed, elements: &[all] };
+        let body = message(&step, 1).unwrap().body;
+        // One element: the beginning without an end behind it.
+        assert_eq!(body.len(), b"\x08\0\x01\0xen\0\x08\0\x02\0all\0".len() + 4 + 4 + 4 + 8);
+    }
+}

@@ -1,5 +1,6 @@
 //! What the kernel shows of tables, chains, rules and elements. Its answers are not believed until parsed.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use crate::encode::{USERDATA_COMMENT, chain, element, padded, rule, table};
@@ -109,9 +110,11 @@ impl BaseSeen {
             Some(0) => Policy::Drop,
             _ => Policy::Accept,
         };
+        // A single device is told twice, by itself and as a list.
         let many = hook.nested(chain::HOOK_DEVICES)?;
         let listed = many.iter().flat_map(|list| list.each(LIST_ELEMENT)).map(until_zero);
-        let devices = hook.text(chain::HOOK_DEVICE).into_iter().chain(listed).map(Name::told).collect();
+        let devices = hook.text(chain::HOOK_DEVICE).into_iter().chain(listed).map(Name::told);
+        let devices = devices.collect::<BTreeSet<_>>().into_iter().collect();
         Ok(Self {
             hook: Hook::from_number(family, number),
             priority: Priority(i32::from_be_bytes(priority.to_be_bytes())),
@@ -412,4 +415,80 @@ fn traffic_of(attributes: &Attributes<'_>) -> Result<Option<Traffic>, Error> {
         }
     }
     Ok(None)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::batch::Step;
+    use crate::{Base, Chain, Operation, Rule, Selector, Set, Statement, Table};
+
+    /// Messages as the kernel sends them, which has the attributes it was sent in its answers; the handles are put before them.
+    fn honest() -> Vec<Vec<u8>> {
+        let vif = || Value::Interface("vif1.0".parse().unwrap());
+        let mut table = Table::new(Family::Bridge, "xen".parse().unwrap());
+        let mut guests = Set::verdict_map("guests".parse().unwrap(), [DataType::Interface, DataType::Ipv4Address]);
+        guests.ranges = Ranges::Allowed;
+        let prefix = Field::Prefix(Value::Ipv4Address([10, 0, 0, 0].into()), 8);
+        let jump = Verdict::Jump("guest".parse().unwrap());
+        guests.elements = vec![Element::new([vif().into(), prefix]).with_verdict(jump).with_timeout(Duration::from_secs(9))];
+        let mut chain = Chain::base("forward".parse().unwrap(), Base::filter(Family::Bridge, Hook::Forward));
+        let rule = Rule::new([Selector::Iifname.is(vif()), Statement::Counter, Statement::DROP]);
+        chain.rules.push(rule.with_comment("ours".parse().unwrap()));
+        table.sets.push(guests);
+        table.chains.push(chain);
+        let batch = [Operation::AddTable(table)].into_iter().collect::<crate::Batch>();
+        batch.steps().map(|(_, step)| as_answer(&step)).collect()
+    }
+
+    fn as_answer(step: &Step<'_>) -> Vec<u8> {
+        let message = crate::encode::message(step, 1).unwrap();
+        let mut handle = crate::wire::Writer::default();
+        if matches!(step, Step::AddRule { .. }) {
+            handle.u64(rule::HANDLE, 7);
+        }
+        [vec![message.family.number(), 0, 0, 0], handle.finish().unwrap(), message.body].concat()
+    }
+
+    const KEY: [DataType; 2] = [DataType::Interface, DataType::Ipv4Address];
+
+    #[test]
+    fn answers_are_understood() {
+        let [_, _, chain, elements, rule] = honest().try_into().unwrap();
+        let chain = ChainSeen::parse(&chain).unwrap().unwrap();
+        assert_eq!((chain.id.to_string(), chain.base.unwrap().priority), ("bridge xen forward".to_owned(), Priority(-200)));
+        let rule = RuleSeen::parse(&rule).unwrap();
+        assert_eq!((rule.comment.as_deref(), rule.condition, rule.handle), (Some("ours"), Condition::Sometimes, RuleHandle(7)));
+        assert_eq!(rule.end, End::Verdict(Verdict::Drop));
+        let elements = parse_elements(&[elements], &KEY, Ranges::Allowed).unwrap();
+        assert_eq!(elements[0].element.to_string(), "\"vif1.0\" . 10.0.0.0/8 timeout 9s : jump guest");
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(4_000))]
+        #[test]
+        fn hostile_answers_are_an_error_or_something_but_never_a_panic(
+            which in 0..5_usize,
+            changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6),
+            cut in any::<prop::sample::Index>(),
+            whole in any::<bool>(),
+        ) {
+            let mut answer = honest().swap_remove(which);
+            for (place, byte) in changes {
+                let place = place.index(answer.len());
+                answer[place] = byte;
+            }
+            if !whole {
+                answer.truncate(cut.index(answer.len()));
+            }
+            let _ = (TableSeen::parse(&answer), ChainSeen::parse(&answer), RuleSeen::parse(&answer));
+            for key in [&KEY[..], &KEY[..1], &[DataType::Ipv6Address, DataType::Mark, DataType::EtherAddress], &[]] {
+                for ranges in [Ranges::None, Ranges::Allowed] {
+                    let _ = parse_elements(std::slice::from_ref(&answer), key, ranges);
+                }
+            }
+        }
+    }
 }
