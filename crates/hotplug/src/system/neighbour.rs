@@ -77,10 +77,12 @@ fn parse(message: &Message, number: u32) -> Result<Option<Seen>, KernelError> {
 /// The entry by which the kernel answers for `address` on `device`, if there is one.
 pub(super) fn proxy(kernel: &mut Kernel, device: &InterfaceName, address: IpAddr) -> Result<Option<Neighbour>, KernelError> {
     let neighbour = Neighbour { device: device.clone(), address, kind: NeighbourKind::Proxy };
-    let message = match identified(kernel, &neighbour) {
+    let mut message = match identified(kernel, &neighbour) {
         Err(error) if error.is(Errno::ENODEV) => return Ok(None),
         message => message?,
     };
+    // A question with a type in it is refused (net/core/neighbour.c, `neigh_valid_get_req()`).
+    message.header.kind = RouteType::Unspec;
     match kernel.connection()?.get(RouteNetlinkMessage::GetNeighbour(message)) {
         Err(error) if error.is(Errno::ENOENT) => Ok(None),
         answer => answer.map(|_| Some(neighbour)),
