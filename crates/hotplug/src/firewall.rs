@@ -16,6 +16,20 @@ pub struct Masquerade {
     pub device: InterfaceName,
 }
 
+impl Masquerade {
+    /// The set of our own table that holds the devices of a family.
+    #[must_use]
+    pub fn set_name(family: Family) -> &'static str {
+        match family {
+            Family::V4 => "masquerade4",
+            Family::V6 => "masquerade6",
+        }
+    }
+}
+
+/// Our own table, of the family inet.
+pub const TABLE: &str = "xen-network";
+
 /// Who keeps a chain, and so how a rule gets into it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum ChainKeeper {

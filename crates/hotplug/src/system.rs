@@ -35,6 +35,7 @@ use nix::errno::Errno;
 use crate::apply::{Effects, Failure, FailureKind};
 use crate::operation::Operation;
 use connection::KernelError;
+use firewall::Firewall;
 use kernel::Kernel;
 pub use observe::{Answer, Depth};
 use store::Store;
@@ -45,6 +46,7 @@ use store::Store;
 pub struct System {
     kernel: Kernel,
     store: Store,
+    firewall: Firewall,
 }
 
 /// Why something could not be found out.
@@ -154,7 +156,7 @@ impl Effects for System {
 
 impl System {
     fn perform_or_tell(&mut self, operation: &Operation) -> Result<(), Cause> {
-        let Self { kernel, store } = self;
+        let Self { kernel, store, firewall } = self;
         match operation {
             Operation::CreateBridge(bridge) => link::create_bridge(kernel, bridge).map_err(Cause::of_naming),
             Operation::DeleteBridge(name) => link::delete_bridge(kernel, name).map_err(Cause::of_removal),
@@ -175,10 +177,10 @@ impl System {
             Operation::RemoveFile(path) => file::remove(path).map_err(Cause::of_setting),
             Operation::Restart(service) => service::restart(service).map_err(Cause::of_setting),
             Operation::EndLease(end) => dhcp::end_lease(end).map_err(Cause::of_setting),
-            Operation::AddMasquerade(masquerade) => firewall::add_masquerade(masquerade).map_err(Cause::other),
-            Operation::DeleteMasquerade(masquerade) => firewall::delete_masquerade(masquerade).map_err(Cause::other),
-            Operation::AddForwardAccept(accept) => firewall::add_accept(accept).map_err(Cause::other),
-            Operation::DeleteForwardAccept(accept) => firewall::delete_accept(accept).map_err(Cause::other),
+            Operation::AddMasquerade(masquerade) => firewall.add_masquerade(masquerade).map_err(Cause::from),
+            Operation::DeleteMasquerade(masquerade) => firewall.delete_masquerade(masquerade).map_err(Cause::from),
+            Operation::AddForwardAccept(accept) => firewall.add_accept(accept).map_err(Cause::from),
+            Operation::DeleteForwardAccept(accept) => firewall.delete_accept(accept).map_err(Cause::from),
             Operation::WriteStore(entries) => store.write(entries).map_err(Cause::other),
             Operation::Connect { frontend, status } => store.connect(frontend.as_ref(), status).map_err(Cause::other),
             Operation::RemoveStore(path) => store.remove(path).map(|_| ()).map_err(Cause::other),

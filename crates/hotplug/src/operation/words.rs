@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::{LinkChange, Membership, NewBridge, Operation, Service};
-use crate::firewall::{AcceptPlace, ChainFamily, ChainKeeper, ForwardAccept, Masquerade};
+use crate::firewall::{AcceptPlace, ChainFamily, ChainKeeper, ForwardAccept, Masquerade, TABLE};
 use crate::host::{
     Address, AddressFlags, AdminState, Family, LINK_SCOPE, Lifetimes, MAIN_TABLE, Neighbour, NeighbourKind, NextHop, Path,
     RawAttribute, Route, Rule, Switch, UNICAST,
@@ -62,11 +62,7 @@ impl fmt::Display for Operation {
 
 /// An element of the sets in our own table.
 fn element(masquerade: &Masquerade) -> String {
-    let set = match masquerade.family {
-        Family::V4 => "masquerade4",
-        Family::V6 => "masquerade6",
-    };
-    format!("inet xen-network {set} {{ \"{}\" }}", masquerade.device)
+    format!("inet {TABLE} {} {{ \"{}\" }}", Masquerade::set_name(masquerade.family), masquerade.device)
 }
 
 enum Verb {

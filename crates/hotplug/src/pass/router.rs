@@ -160,8 +160,8 @@ impl Work<'_> {
         let mut others: Vec<Link> = vec![];
         for bridge in bridges {
             others.extend(self.system.ports_of(bridge)?);
-            self.system.observe_forwarding(host, bridge)?;
         }
+        self.system.observe_forwarding(host, bridges)?;
         let masters: Vec<InterfaceName> = host.links.iter().filter_map(|link| link.master.clone()).collect();
         others.extend(self.system.links(&masters)?);
         for link in others {

@@ -85,9 +85,7 @@ fn observe(asked: &Asked<'_>, system: &mut System, memory: &Memory) -> Result<Ho
             system.note_routes_and_neighbours(&mut host, &link.name)?;
         }
     }
-    for name in &names {
-        system.observe_forwarding(&mut host, name)?;
-    }
+    system.observe_forwarding(&mut host, &names)?;
     system.note_file(&mut host, &memory.path)?;
     Ok(host)
 }

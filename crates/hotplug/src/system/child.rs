@@ -30,19 +30,27 @@ enum Pipe {
 /// Where programs of a host are: root's search path.
 const FOLDERS: [&str; 6] = ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"];
 /// Most that is kept of what a program says, in bytes.
-const OUTPUT_MAX: usize = 16 * 1024;
+const OUTPUT_MAX: usize = 1024 * 1024;
 
 /// Where the program of this name is.
 pub(super) fn find_program(name: &str) -> Option<PathBuf> {
     FOLDERS.iter().map(|folder| Path::new(folder).join(name)).find(|path| path.exists())
 }
 
+/// Runs the program at `path` as [`output_of`] does, for what it does rather than for what it says.
+///
+/// # Errors
+/// As for [`output_of`].
+pub(super) fn run_to_end(path: &Path, words: &[&str], limit: Duration) -> Result<(), String> {
+    output_of(path, words, limit).map(drop)
+}
+
 /// Runs the program at `path` to its end, with nothing of our environment, and ends it with all that it has started when that takes longer
-/// than `limit`.
+/// than `limit`. Gives what it said, at least its beginning.
 ///
 /// # Errors
 /// When it cannot be run, fails or is too slow. The sentence ends with the last that it said.
-pub(super) fn run_to_end(path: &Path, words: &[&str], limit: Duration) -> Result<(), String> {
+pub(super) fn output_of(path: &Path, words: &[&str], limit: Duration) -> Result<String, String> {
     let act = [&[&*path.to_string_lossy()], words].concat().join(" ");
     let failed = |error: io::Error| format!("cannot run {act}: {error}");
     let (reader, writer) = io::pipe().map_err(failed)?;
@@ -59,7 +67,7 @@ pub(super) fn run_to_end(path: &Path, words: &[&str], limit: Duration) -> Result
     let output = String::from_utf8_lossy(&output).into_owned();
     output.lines().for_each(|line| log::debug!("{act}: {line}"));
     match ended {
-        Ok(Some(status)) if status.success() => Ok(()),
+        Ok(Some(status)) if status.success() => Ok(output),
         Ok(Some(status)) => Err(format!("{act} ended with {status}{}", last_words(&output))),
         Ok(None) => {
             stop(&mut child);

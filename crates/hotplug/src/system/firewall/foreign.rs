@@ -1,0 +1,120 @@
+//! Chains of others in nf_tables: those of iptables-nft, of firewalld, of an administrator's own ruleset.
+
+use nftables::{
+    Batch, ChainSeen, Comment, Connection, Family, Hook, Owner, Place, Policy, Rule, RuleSeen, Selector, Statement, Value,
+};
+use nftables::{ChainId, Error, TableId, place_before_the_stop};
+use nix::errno::Errno;
+
+use super::{Firewall, FirewallError, Result, name_of};
+use crate::firewall::{AcceptPlace, ChainFamily, ChainKeeper, DroppingChain, ForwardAccept, ForwardChain, TABLE};
+use crate::host::Host;
+use crate::interface_name::InterfaceName;
+
+/// firewalld's table and chain. Zones decide in chains that it jumps to, with a reject at the end of each, so that only the head is early
+/// enough (firewalld, src/firewall/core/nftables.py).
+const FIREWALLD: (&str, &str) = ("firewalld", "filter_FORWARD");
+
+/// Notes the chains that drop what is forwarded, and our own rules for `devices` in chains at that hook.
+pub(super) fn observe(firewall: &mut Firewall, host: &mut Host, devices: &[InterfaceName]) -> Result<()> {
+    let connection = firewall.connection()?;
+    let chains = match connection.chains() {
+        // A kernel without nf_tables has no chains in it.
+        Err(error) if error.is(Errno::EOPNOTSUPP) || error.is(Errno::EINVAL) => return Ok(()),
+        chains => chains?,
+    };
+    for (chain, known) in chains.iter().filter_map(|chain| Some((chain, described(chain)?))) {
+        let rules = connection.rules(&chain.id)?;
+        let place = place_in(&known, chain, &rules);
+        for device in devices {
+            let signature = ForwardAccept::signature(device);
+            if rules.iter().any(|rule| rule.comment.as_ref() == Some(&signature)) {
+                let place = place.unwrap_or(AcceptPlace::End);
+                host.forward_accepts.push(ForwardAccept { chain: known.clone(), place, device: device.clone() });
+            }
+        }
+        match place {
+            Some(_) if belongs_to_its_maker(connection, &chain.id.table)? => log::warn!(
+                "the chain {known} drops what it does not know, and only its maker may change it: if guests cannot be reached, tell that program to let them pass (firewalld: firewall-cmd --zone=trusted --add-interface=DEVICE)"
+            ),
+            Some(place) => host.dropping_chains.push(DroppingChain { chain: known, place }),
+            None => {}
+        }
+    }
+    Ok(())
+}
+
+/// A chain at the forward hook of IP that is not ours.
+fn described(chain: &ChainSeen) -> Option<ForwardChain> {
+    let base = chain.base.as_ref()?;
+    let family = match chain.id.table.family {
+        Family::Ip => ChainFamily::Ip,
+        Family::Ip6 => ChainFamily::Ip6,
+        Family::Inet => ChainFamily::Inet,
+        _ => return None,
+    };
+    let (table, name) = (chain.id.table.name.to_string(), chain.id.name.to_string());
+    let wanted = base.hook == Some(Hook::Forward) && table != TABLE;
+    wanted.then_some(ForwardChain { keeper: ChainKeeper::NfTables, family, table, name })
+}
+
+/// Where an accept belongs in a chain that drops; nothing for one that lets pass what no rule decides on.
+fn place_in(known: &ForwardChain, chain: &ChainSeen, rules: &[RuleSeen]) -> Option<AcceptPlace> {
+    if (known.table.as_str(), known.name.as_str()) == FIREWALLD {
+        return Some(AcceptPlace::Head);
+    }
+    match place_before_the_stop(rules) {
+        Place::Before(handle) => Some(AcceptPlace::Before(handle.0)),
+        _ => chain.base.as_ref().filter(|base| base.policy == Policy::Drop).map(|_| AcceptPlace::End),
+    }
+}
+
+fn belongs_to_its_maker(connection: &mut Connection, table: &TableId) -> Result<bool> {
+    Ok(connection.table(table)?.is_some_and(|table| table.owner == Owner::OneProcess))
+}
+
+/// Two rules: what comes from the device, and what goes to it.
+pub(super) fn add(connection: &mut Connection, accept: &ForwardAccept) -> Result<()> {
+    let chain = id_of(&accept.chain)?;
+    let mut batch = Batch::new();
+    for selector in [Selector::Iifname, Selector::Oifname] {
+        let device = Value::Interface(name_of(&accept.device)?);
+        // With a counter, as iptables-nft's own rules have one.
+        let rule = Rule::new([selector.is(device), Statement::Counter, Statement::ACCEPT])
+            .with_comment(ForwardAccept::signature(&accept.device).parse::<Comment>()?);
+        match accept.place {
+            AcceptPlace::End => batch.append_rule(chain.clone(), rule),
+            AcceptPlace::Head => batch.insert_rule(chain.clone(), rule),
+            AcceptPlace::Before(handle) => batch.insert_rule_before(chain.clone(), nftables::RuleHandle(handle), rule),
+        }
+    }
+    Ok(connection.send(&batch)?)
+}
+
+/// Every rule that we have signed for the device.
+pub(super) fn delete(connection: &mut Connection, accept: &ForwardAccept) -> Result<()> {
+    let chain = id_of(&accept.chain)?;
+    let signature = ForwardAccept::signature(&accept.device);
+    let mut batch = Batch::new();
+    for rule in connection.rules(&chain)?.iter().filter(|rule| rule.comment.as_ref() == Some(&signature)) {
+        batch.delete_rule(chain.clone(), rule.handle);
+    }
+    match batch.is_empty() {
+        true => Err(FirewallError::Absent),
+        false => connection.send(&batch).map_err(gone_is_absent),
+    }
+}
+
+/// Somebody else may have emptied the chain between our look and our change.
+fn gone_is_absent(error: Error) -> FirewallError {
+    if error.is(Errno::ENOENT) { FirewallError::Absent } else { error.into() }
+}
+
+fn id_of(chain: &ForwardChain) -> Result<ChainId> {
+    let family = match chain.family {
+        ChainFamily::Ip => Family::Ip,
+        ChainFamily::Ip6 => Family::Ip6,
+        ChainFamily::Inet => Family::Inet,
+    };
+    Ok(TableId::new(family, chain.table.parse()?).chain(&chain.name.parse()?))
+}

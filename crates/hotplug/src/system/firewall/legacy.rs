@@ -1,0 +1,129 @@
+//! The FORWARD chains of x_tables, which the older iptables keeps beside nf_tables.
+//!
+//! Their table is exchanged whole, in a layout that only the tool knows (include/uapi/linux/netfilter_ipv4/ip_tables.h), so the tool
+//! does it. It is started only on hosts whose kernel says that such a table is in use.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::super::child::{find_program, output_of};
+use crate::firewall::{AcceptPlace, ChainFamily, ChainKeeper, DroppingChain, ForwardAccept, ForwardChain};
+use crate::host::Host;
+use crate::interface_name::InterfaceName;
+
+/// How long the tool may take, its wait for its own lock (/run/xtables.lock) included.
+const LIMIT: Duration = Duration::from_secs(10);
+const FAMILIES: [ChainFamily; 2] = [ChainFamily::Ip, ChainFamily::Ip6];
+
+/// Notes the chains that drop, and our own rules for `devices` in them.
+pub(super) fn observe(host: &mut Host, devices: &[InterfaceName]) -> Result<(), String> {
+    for family in FAMILIES.into_iter().filter(|family| is_in_use(*family)) {
+        let listing = output_of(&tool(family)?, &["-w", "5", "-S", "FORWARD"], LIMIT)?;
+        let chain =
+            ForwardChain { keeper: ChainKeeper::LegacyTables, family, table: "filter".to_owned(), name: "FORWARD".to_owned() };
+        let place = place_in(&listing);
+        for device in devices.iter().filter(|device| listing.lines().any(|line| is_signed(line, device))) {
+            let place = place.unwrap_or(AcceptPlace::End);
+            host.forward_accepts.push(ForwardAccept { chain: chain.clone(), place, device: device.clone() });
+        }
+        host.dropping_chains.extend(place.map(|place| DroppingChain { chain, place }));
+    }
+    Ok(())
+}
+
+/// Whether the kernel keeps a filter table of this family (net/netfilter/x_tables.c, `xt_table_seq_show()`).
+fn is_in_use(family: ChainFamily) -> bool {
+    let list = match family {
+        ChainFamily::Ip6 => "/proc/net/ip6_tables_names",
+        ChainFamily::Ip | ChainFamily::Inet => "/proc/net/ip_tables_names",
+    };
+    std::fs::read_to_string(list).is_ok_and(|names| names.lines().any(|name| name == "filter"))
+}
+
+fn tool(family: ChainFamily) -> Result<PathBuf, String> {
+    let names = match family {
+        ChainFamily::Ip6 => ["ip6tables-legacy", "ip6tables"],
+        ChainFamily::Ip | ChainFamily::Inet => ["iptables-legacy", "iptables"],
+    };
+    let [name, _] = names;
+    names.into_iter().find_map(find_program).ok_or_else(|| {
+        format!("the kernel has rules of {name}, but that program is not installed, so nothing can be said of them: install it")
+    })
+}
+
+/// Where an accept belongs; nothing in a chain that lets pass what no rule decides on. Rules are counted from 1.
+fn place_in(listing: &str) -> Option<AcceptPlace> {
+    let rules = listing.lines().filter(|line| line.starts_with("-A FORWARD"));
+    let stops = |line: &str| matches!(line, "-A FORWARD -j DROP") || line.starts_with("-A FORWARD -j REJECT");
+    if let Some(number) = rules.enumerate().find(|(_, line)| stops(line)).and_then(|(place, _)| u64::try_from(place + 1).ok()) {
+        return Some(AcceptPlace::Before(number));
+    }
+    listing.lines().any(|line| line == "-P FORWARD DROP").then_some(AcceptPlace::End)
+}
+
+fn is_signed(line: &str, device: &InterfaceName) -> bool {
+    let signature = ForwardAccept::signature(device);
+    let mut words = line.split(' ').skip_while(|word| *word != "--comment").skip(1);
+    words.next().is_some_and(|word| word.trim_matches('"') == signature)
+}
+
+/// Two rules: what comes from the device, and what goes to it.
+pub(super) fn add(accept: &ForwardAccept) -> Result<(), String> {
+    for direction in DIRECTIONS {
+        let number;
+        let mut words = vec!["-w", "5"];
+        match accept.place {
+            AcceptPlace::End => words.extend(["-A", "FORWARD"]),
+            AcceptPlace::Head => words.extend(["-I", "FORWARD"]),
+            AcceptPlace::Before(place) => {
+                number = place.to_string();
+                words.extend(["-I", "FORWARD", &number]);
+            }
+        }
+        if let Err(error) = run(accept, &words, direction) {
+            // One of the two may be in place by now.
+            let _ = delete(accept);
+            return Err(error);
+        }
+    }
+    Ok(())
+}
+
+const DIRECTIONS: [&str; 2] = ["-i", "-o"];
+
+/// The rules that we have signed for the device.
+pub(super) fn delete(accept: &ForwardAccept) -> Result<(), String> {
+    let failures: Vec<String> =
+        DIRECTIONS.into_iter().filter_map(|direction| run(accept, &["-w", "5", "-D", "FORWARD"], direction).err()).collect();
+    if failures.is_empty() { Ok(()) } else { Err(failures.join("; ")) }
+}
+
+fn run(accept: &ForwardAccept, begin: &[&str], direction: &str) -> Result<(), String> {
+    let signature = ForwardAccept::signature(&accept.device);
+    let rule = [direction, accept.device.as_str(), "-m", "comment", "--comment", &signature, "-j", "ACCEPT"];
+    output_of(&tool(accept.chain.family)?, &[begin, &rule].concat(), LIMIT).map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_accept_goes_where_the_chain_decides() {
+        assert_eq!(place_in("-P FORWARD ACCEPT\n-A FORWARD -i eth0 -j DROP\n"), None);
+        assert_eq!(place_in("-P FORWARD DROP\n-A FORWARD -j DOCKER-USER\n"), Some(AcceptPlace::End));
+        let rejecting =
+            "-P FORWARD ACCEPT\n-A FORWARD -i eth1 -j ACCEPT\n-A FORWARD -j REJECT --reject-with icmp-host-prohibited\n";
+        assert_eq!(place_in(rejecting), Some(AcceptPlace::Before(2)));
+    }
+
+    #[test]
+    fn a_rule_is_ours_by_its_whole_signature() {
+        let device: InterfaceName = "vif1.1".parse().unwrap();
+        let rule = |comment: &str| format!("-A FORWARD -i vif1.1 -m comment --comment {comment} -j ACCEPT");
+        assert!(is_signed(&rule("\"xen-network:vif1.1\""), &device));
+        assert!(is_signed(&rule("xen-network:vif1.1"), &device));
+        assert!(!is_signed(&rule("\"xen-network:vif1.10\""), &device));
+        assert!(!is_signed("-A FORWARD -i vif1.1 -j ACCEPT", &device));
+    }
+}
