@@ -10,13 +10,20 @@ use std::path::{Path, PathBuf};
 
 use hotplug::dry_run;
 use hotplug::host::{Address, AdminState, Host};
+use hotplug::interface_name::InterfaceName;
 use hotplug::operation::{HookCall, Operation};
-use hotplug::plan::network_bridge::{self, DefaultRoute, Names, Verdict};
+use hotplug::plan::network_bridge::{self, Asked, DefaultRoute, Names, Verdict};
 use hotplug::plan::vif_routed::{Memory, Surroundings};
-use hotplug::plan::{Plan, Refusal, vif_bridge, vif_routed};
+use hotplug::plan::{Plan, Refusal, network_nat, network_route, router, vif_bridge, vif_routed};
 use hotplug::request::network_bridge::{Command, NetworkBridge};
+use hotplug::request::network_nat::NetworkNat;
+use hotplug::request::network_route::NetworkRoute;
 use hotplug::request::routed::{Routed, RoutedWords, Routing};
 use hotplug::request::vif::{BackendKeys, Coming, Vif, VifCall, VifWords, bridge_choice};
+use hotplug::sessions::{Owner, SessionKey, Sessions};
+
+/// Where network-route and network-nat keep their record.
+const ROUTER_RECORD: &str = "/run/xen-network/netns-1/network-router.json";
 
 struct Case {
     folder: PathBuf,
@@ -38,6 +45,8 @@ impl Case {
         match self.program.as_str() {
             "network-bridge" => self.network_bridge(),
             "vif-bridge" => self.vif_bridge(),
+            "network-route" => self.router(Owner::NetworkRoute, self.command(), &self.host),
+            "network-nat" => self.router(Owner::NetworkNat, self.command(), &self.host),
             "vif-route" => self.vif_routed(Routing::Plain),
             "vif-nat" => self.vif_routed(Routing::Translated),
             other => panic!("{}: no program {other}", self.folder.display()),
@@ -87,6 +96,30 @@ impl Case {
             words: self.words.clone(),
             variables: vec![],
         })
+    }
+
+    /// network-route or network-nat, called with `command` and the case's other words on `host`.
+    fn router(&self, program: Owner, command: &str, host: &Host) -> Result<Plan, Refusal> {
+        let path = Path::new(ROUTER_RECORD);
+        let text = host.files.get(path).cloned().flatten();
+        let sessions = text.map(|text| Sessions::from_text(&text).unwrap()).unwrap_or_default();
+        let record = router::Record { path, sessions: &sessions };
+        let netdev = self.variable("netdev").map(|name| name.parse().unwrap());
+        let bridge: Option<InterfaceName> = self.variable("bridge").map(|name| name.parse().unwrap());
+        let asked = Asked { netdev: netdev.clone(), bridge: None };
+        let uplink = network_bridge::choose_netdev(&asked, &self.default_routes())?;
+        if command == "stop" {
+            return match router::find(program, netdev.as_ref(), bridge.as_ref(), &uplink, &sessions)? {
+                Some(key) => Ok(router::stop(&key, record, host)),
+                None => Ok(Plan::nothing("not started")),
+            };
+        }
+        let variable = |name: &str| self.variable(name);
+        let wants = match program {
+            Owner::NetworkRoute => network_route::wants(&NetworkRoute::parse(command, variable)?, &uplink, host, &sessions)?,
+            Owner::NetworkNat => network_nat::wants(&NetworkNat::parse(command, variable)?, &uplink, host, &sessions)?,
+        };
+        Ok(router::start(&SessionKey { program, netdev: uplink, bridge }, &wants, record, host))
     }
 
     fn vif_routed(&self, routing: Routing) -> Result<Plan, Refusal> {
@@ -222,4 +255,51 @@ fn stop_takes_start_back() {
         tried += 1;
     }
     assert!(tried >= 6, "only {tried} cases were started");
+}
+
+/// Files that were not there before and are not there after are the same as none; so is a record without sessions.
+fn without_absent_files(host: &Host) -> Host {
+    let mut host = normal(host);
+    host.files.retain(|_, text| text.is_some());
+    host
+}
+
+/// `stop` of network-route and network-nat leads back to the host before the first `start`, however often that was called; and what the other
+/// program started in between stays until it stops.
+#[test]
+fn a_router_stops_being_one() {
+    let mut tried = 0;
+    let routers = [("network-route", Owner::NetworkRoute), ("network-nat", Owner::NetworkNat)];
+    for case in cases().into_iter().filter(|case| case.command() == "start" && case.host.files.values().all(Option::is_none)) {
+        let Some((_, program)) = routers.into_iter().find(|(name, _)| case.program == *name) else { continue };
+        let Ok(plan) = case.plan() else { continue };
+        let done =
+            |plan: &Plan, host: &Host| perform(host, &plan.steps.iter().map(|step| step.operation.clone()).collect::<Vec<_>>());
+        let started = done(&plan, &case.host);
+        let again = case.router(program, "start", &started).unwrap();
+        assert_eq!(again.steps, [], "{}: a second start changes something", case.folder.display());
+        let stopped = done(&case.router(program, "stop", &started).unwrap(), &started);
+        similar_asserts::assert_eq!(without_absent_files(&stopped), without_absent_files(&case.host), "{}", case.folder.display());
+        let other =
+            Case { words: vec!["start".to_owned()], folder: case.folder.clone(), host: started.clone(), program: String::new() };
+        let other_program = if program == Owner::NetworkNat { Owner::NetworkRoute } else { Owner::NetworkNat };
+        let both = done(&other.router(other_program, "start", &started).unwrap(), &started);
+        let one = done(&case.router(program, "stop", &both).unwrap(), &both);
+        let alone = done(&other.router(other_program, "start", &case.host).unwrap(), &case.host);
+        similar_asserts::assert_eq!(without_record(&one), without_record(&alone), "{}: the other alone", case.folder.display());
+        let none = done(&other.router(other_program, "stop", &one).unwrap(), &one);
+        similar_asserts::assert_eq!(
+            without_absent_files(&none),
+            without_absent_files(&case.host),
+            "{}: both",
+            case.folder.display()
+        );
+        tried += 1;
+    }
+    assert!(tried >= 12, "only {tried} cases were started");
+}
+
+/// The record lists things in the order in which they came.
+fn without_record(host: &Host) -> Host {
+    Host { files: [].into(), ..normal(host) }
 }

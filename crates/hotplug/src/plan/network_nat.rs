@@ -2,11 +2,10 @@
 
 use ipnetwork::IpNetwork;
 
-use crate::firewall::Masquerade;
 use crate::host::{Family, Host};
 use crate::interface_name::InterfaceName;
 use crate::plan::Refusal;
-use crate::plan::router::{Want, forwarding_wants, judge_netdev};
+use crate::plan::router::{Want, forwarding_wants, judge_netdev, masquerades};
 use crate::request::network_nat::{Ipv6, NetworkNat, PrivateNetwork};
 use crate::sessions::Sessions;
 
@@ -16,7 +15,6 @@ use crate::sessions::Sessions;
 /// When packets cannot leave by `netdev`, or the private network cannot be.
 pub fn wants(request: &NetworkNat, netdev: &InterfaceName, host: &Host, sessions: &Sessions) -> Result<Vec<Want>, Refusal> {
     judge_netdev(netdev, host)?;
-    let masquerade = |family| Want::Masquerade(Masquerade { family, device: netdev.clone() });
     let mut wants = vec![];
     if let Some(network) = &request.network {
         judge_network(network, netdev, host)?;
@@ -25,10 +23,8 @@ pub fn wants(request: &NetworkNat, netdev: &InterfaceName, host: &Host, sessions
         let addresses = network.addresses.iter();
         wants.extend(addresses.map(|address| Want::Address { device: network.bridge.clone(), network: *address }));
     }
-    wants.push(masquerade(Family::V4));
-    if request.ipv6() == Ipv6::Nat {
-        wants.push(masquerade(Family::V6));
-    }
+    let ipv6 = (request.ipv6() == Ipv6::Nat).then_some(Family::V6);
+    wants.extend(masquerades([Family::V4].into_iter().chain(ipv6), netdev, host));
     wants.extend(forwarding_wants(request.ipv6(), netdev, host, sessions));
     Ok(wants)
 }

@@ -1,10 +1,9 @@
 //! network-route: the host forwards its guests' packets, and answers for them on the network outside.
 
-use crate::firewall::Masquerade;
 use crate::host::{Family, Host};
 use crate::interface_name::InterfaceName;
 use crate::plan::Refusal;
-use crate::plan::router::{Want, device_setting, forwarding_wants, judge_netdev};
+use crate::plan::router::{Want, device_setting, forwarding_wants, judge_netdev, masquerades};
 use crate::request::network_route::{Ipv6, NetworkRoute, Translation};
 use crate::sessions::Sessions;
 
@@ -14,14 +13,9 @@ use crate::sessions::Sessions;
 /// When packets cannot leave by `netdev`.
 pub fn wants(request: &NetworkRoute, netdev: &InterfaceName, host: &Host, sessions: &Sessions) -> Result<Vec<Want>, Refusal> {
     judge_netdev(netdev, host)?;
-    let masquerade = |family| Want::Masquerade(Masquerade { family, device: netdev.clone() });
-    let mut wants = vec![];
-    if request.translation == Translation::Masquerade {
-        wants.push(masquerade(Family::V4));
-    }
-    if request.ipv6 == Ipv6::Nat {
-        wants.push(masquerade(Family::V6));
-    }
+    let translated = [(Family::V4, request.translation == Translation::Masquerade), (Family::V6, request.ipv6 == Ipv6::Nat)];
+    let families = translated.into_iter().filter(|(_, wanted)| *wanted).map(|(family, _)| family);
+    let mut wants: Vec<Want> = masquerades(families, netdev, host);
     wants.extend(forwarding_wants(request.ipv6, netdev, host, sessions));
     wants.extend(device_setting(Family::V4, netdev, "proxy_arp", "1"));
     if request.ipv6 != Ipv6::Off {

@@ -110,6 +110,12 @@ pub fn judge_netdev(netdev: &InterfaceName, host: &Host) -> Result<(), Refusal> 
     }
 }
 
+/// The masquerades of what leaves by `netdev`; of IPv6 only where this kernel has it.
+pub fn masquerades(families: impl Iterator<Item = Family>, netdev: &InterfaceName, host: &Host) -> Vec<Want> {
+    let there = |family: &Family| forwarding_of(*family).is_some_and(|sysctl| host.sysctls.contains_key(&sysctl));
+    families.filter(there).map(|family| Want::Masquerade(Masquerade { family, device: netdev.clone() })).collect()
+}
+
 /// What forwarding takes: of IPv4 always, of IPv6 as asked, and only where this kernel has it.
 #[must_use]
 pub fn forwarding_wants(ipv6: Ipv6, netdev: &InterfaceName, host: &Host, sessions: &Sessions) -> Vec<Want> {
@@ -221,7 +227,7 @@ pub fn start(key: &SessionKey, wants: &[Want], record: Record<'_>, host: &Host) 
         work.hold(want);
     }
     work.let_go(|held| !wants.iter().any(|want| want.is_met_by(held)));
-    work.write_record(record.path);
+    work.write_record(record);
     if work.draft.plan.steps.is_empty() {
         work.draft.plan.notes.push(format!("{key}: all is in place already"));
     }
@@ -233,7 +239,7 @@ pub fn start(key: &SessionKey, wants: &[Want], record: Record<'_>, host: &Host) 
 pub fn stop(key: &SessionKey, record: Record<'_>, host: &Host) -> Plan {
     let mut work = Work::new(key, record, host);
     work.let_go(|_| true);
-    work.write_record(record.path);
+    work.write_record(record);
     work.draft.plan
 }
 
@@ -427,16 +433,16 @@ impl<'a> Work<'a> {
         }
     }
 
-    fn write_record(&mut self, path: &Path) {
-        let now = self.draft.host.files.get(path).cloned().flatten();
-        let text = (!self.sessions.holdings.is_empty()).then(|| self.sessions.to_text());
-        match (now, text) {
-            (now, Some(text)) if now.as_ref() != Some(&text) => {
-                self.draft.must(Operation::WriteFile { path: path.to_owned(), text });
-            }
-            (Some(_), None) => self.draft.must(Operation::RemoveFile(path.to_owned())),
-            _ => {}
+    /// The last step, so that the record tells of nothing that was undone.
+    fn write_record(&mut self, before: Record<'_>) {
+        if self.sessions == *before.sessions {
+            return;
         }
+        let path = before.path.to_owned();
+        self.draft.must(match self.sessions.holdings.is_empty() {
+            true => Operation::RemoveFile(path),
+            false => Operation::WriteFile { path, text: self.sessions.to_text() },
+        });
     }
 }
 
