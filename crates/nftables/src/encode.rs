@@ -398,16 +398,13 @@ fn milliseconds(span: Duration) -> u64 {
 
 #[cfg(all(test, target_endian = "little"))]
 mod tests {
+    #![allow(clippy::unwrap_used)] // Helpers of tests are tests; clippy only knows the functions marked so.
+
     use super::*;
     use crate::{InterfaceName, Selector, Statement, TableId, Value};
 
     fn xen() -> TableId {
         TableId::new(Family::Inet, "xen".parse().unwrap())
-    }
-
-    /// Bytes without the white space that tells the parts apart.
-    fn joined(parts: &[&[u8]]) -> Vec<u8> {
-        parts.concat()
     }
 
     #[test]
@@ -416,8 +413,8 @@ mod tests {
         let rule = Rule::new([Selector::Iifname.is(&vif), Statement::ACCEPT]).with_comment("ours".parse().unwrap());
         let chain = xen().chain(&"forward".parse().unwrap());
         let message = message(&Step::AddRule { chain, place: Place::End, rule: &rule }, 1).unwrap();
-        let expected = joined(&[
-            b"\x08\0\x01\0xen\0",            // NFTA_RULE_TABLE
+        let expected = [
+            b"\x08\0\x01\0xen\0".as_slice(), // NFTA_RULE_TABLE
             b"\x0c\0\x02\0forward\0",        // NFTA_RULE_CHAIN
             b"\x90\0\x04\x80",               // NFTA_RULE_EXPRESSIONS, nested
             b"\x24\0\x01\x80",               //   NFTA_LIST_ELEM
@@ -440,7 +437,8 @@ mod tests {
             b"\x10\0\x02\x80\x0c\0\x02\x80", //       NFTA_IMMEDIATE_DATA, NFTA_DATA_VERDICT
             b"\x08\0\x01\0\0\0\0\x01",       //         NFTA_VERDICT_CODE: NF_ACCEPT
             b"\x0b\0\x07\0\0\x05ours\0\0",   // NFTA_RULE_USERDATA: comment, 5 bytes, padded
-        ]);
+        ]
+        .concat();
         assert_eq!(message, Message { kind: 6, flags: 0xc00, family: Family::Inet, body: expected });
     }
 
@@ -449,14 +447,15 @@ mod tests {
         let key = [DataType::Interface, DataType::EtherAddress, DataType::Ipv4Address];
         let set = Set::new("guests".parse().unwrap(), key);
         let message = message(&Step::AddSet(xen(), &set), 9).unwrap();
-        let expected = joined(&[
-            b"\x08\0\x01\0xen\0",          // NFTA_SET_TABLE
-            b"\x0b\0\x02\0guests\0\0",     // NFTA_SET_NAME, padded
-            b"\x08\0\x03\0\0\0\0\0",       // NFTA_SET_FLAGS
-            b"\x08\0\x04\0\0\x02\x92\x47", // NFTA_SET_KEY_TYPE: 41, 9 and 7, six bits each
-            b"\x08\0\x05\0\0\0\0\x1c",     // NFTA_SET_KEY_LEN: 16, 6 padded to 8, and 4
-            b"\x08\0\x0a\0\0\0\0\x09",     // NFTA_SET_ID
-        ]);
+        let expected = [
+            b"\x08\0\x01\0xen\0".as_slice(), // NFTA_SET_TABLE
+            b"\x0b\0\x02\0guests\0\0",       // NFTA_SET_NAME, padded
+            b"\x08\0\x03\0\0\0\0\0",         // NFTA_SET_FLAGS
+            b"\x08\0\x04\0\0\x02\x92\x47",   // NFTA_SET_KEY_TYPE: 41, 9 and 7, six bits each
+            b"\x08\0\x05\0\0\0\0\x1c",       // NFTA_SET_KEY_LEN: 16, 6 padded to 8, and 4
+            b"\x08\0\x0a\0\0\0\0\x09",       // NFTA_SET_ID
+        ]
+        .concat();
         assert_eq!(message, Message { kind: 9, flags: 0x400, family: Family::Inet, body: expected });
     }
 
