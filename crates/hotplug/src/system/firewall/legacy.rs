@@ -34,8 +34,8 @@ pub(super) fn observe(host: &mut Host, devices: &[InterfaceName]) -> Result<(), 
 /// Whether the kernel keeps a filter table of this family (net/netfilter/x_tables.c, `xt_table_seq_show()`).
 fn is_in_use(family: ChainFamily) -> bool {
     let list = match family {
-        ChainFamily::Ip6 => "/proc/net/ip6_tables_names",
-        ChainFamily::Ip | ChainFamily::Inet => "/proc/net/ip_tables_names",
+        ChainFamily::Ip6 => "/proc/thread-self/net/ip6_tables_names",
+        ChainFamily::Ip | ChainFamily::Inet => "/proc/thread-self/net/ip_tables_names",
     };
     std::fs::read_to_string(list).is_ok_and(|names| names.lines().any(|name| name == "filter"))
 }
