@@ -9,13 +9,14 @@
 //! standard output, so whoever prints must flush.
 
 use std::ffi::{CStr, OsStr, OsString, c_char, c_int};
-use std::fs::OpenOptions;
 use std::io;
 use std::os::fd::{AsFd, IntoRawFd};
 use std::os::unix::ffi::OsStrExt;
 
+use nix::fcntl::{OFlag, open};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigHandler, Signal, signal};
+use nix::sys::stat::Mode;
 
 use crate::pass::{self, Pass};
 use crate::program::Program;
@@ -72,8 +73,8 @@ fn open_standard_streams() {
     }
     for stream in streams {
         if stream.revents().is_some_and(|events| events.contains(PollFlags::POLLNVAL)) {
-            // The kernel gives the lowest number that is free, which is this one.
-            let _ = OpenOptions::new().read(true).write(true).open("/dev/null").map(IntoRawFd::into_raw_fd);
+            // The kernel gives the lowest number that is free, which is this one. Children are to have it as well: not O_CLOEXEC.
+            let _ = open("/dev/null", OFlag::O_RDWR, Mode::empty()).map(IntoRawFd::into_raw_fd);
         }
     }
 }
