@@ -47,7 +47,8 @@ fn main() -> ExitCode {
 }
 
 fn compare_with_ours(case: &Case) -> Result<(), Failed> {
-    let seen = compare(&play(case, Make::Original)?, &play(case, Make::Ours)?);
+    let ours = play(case, Make::Ours)?;
+    let seen = compare(&play(case, Make::Original)?, &ours);
     let expected = Expected::of(case)?;
     if seen == expected.lines {
         return Ok(());
@@ -58,6 +59,9 @@ fn compare_with_ours(case: &Case) -> Result<(), Failed> {
     }
     for line in expected.lines.iter().filter(|line| !seen.contains(line)) {
         writeln!(message, "vanished:   {line}")?;
+    }
+    for run in &ours {
+        writeln!(message, "{}: {}", run.run, run.outcome)?;
     }
     writeln!(message, "deliberate differences belong in {}", case.difference_file.display())?;
     Err(message.into())

@@ -14,6 +14,8 @@ use testbed::machine::{Error, Result};
 pub struct Case {
     /// The file's name without `.case`.
     pub name: String,
+    /// The guest's number, from `domain=` in the line `nic`.
+    pub domain: u16,
     /// The guest's network card, from the line `nic`.
     pub nic: Nic,
     /// What happens, in order. The card is attached before the first step.
@@ -22,11 +24,21 @@ pub struct Case {
     pub difference_file: PathBuf,
 }
 
+/// The guest's number where a case says nothing.
+const DOMAIN: u16 = 7;
+
 /// One line of a case.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Step {
     /// `bridge NAME`: makes a bridge with a fixed MAC address and one port, `NAME-port`, all up.
     Bridge(String),
+    /// `card NAME ADDRESS...`: makes a network card of dom0 with a fixed MAC address and these addresses; it and the other end of its
+    /// cable are up.
+    Card(String, Vec<String>),
+    /// `file PATH LINE`: adds a line to a file of dom0, which is compared from now on.
+    File(String, String),
+    /// `program PATH LINE`: the same for a file that can be run, after a first line `#!/bin/sh`.
+    Program(String, String),
     /// `host COMMAND`: runs a shell command in dom0.
     Host(String),
     /// `hook NAME LINE`: adds a line to the executable hook `vif-post.d/NAME`.
@@ -77,7 +89,7 @@ impl Case {
         let text = fs::read_to_string(path).map_err(Error::in_act(format!("read {}", path.display())))?;
         let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
         let difference_file = path.with_extension("difference");
-        let mut case = Self { name, nic: Nic::default(), steps: Vec::new(), difference_file };
+        let mut case = Self { name, domain: DOMAIN, nic: Nic::default(), steps: Vec::new(), difference_file };
         for (number, line) in text.lines().enumerate() {
             let line = line.trim();
             if !line.is_empty() && !line.starts_with('#') {
@@ -95,6 +107,18 @@ impl Case {
         let step = match verb {
             "nic" => return self.set_nic(rest),
             "bridge" => Step::Bridge(rest.to_owned()),
+            "card" => {
+                let (name, addresses) = split(rest);
+                Step::Card(name.to_owned(), words(addresses))
+            }
+            "file" => {
+                let (path, line) = split(rest);
+                Step::File(path.to_owned(), line.to_owned())
+            }
+            "program" => {
+                let (path, line) = split(rest);
+                Step::Program(path.to_owned(), line.to_owned())
+            }
             "host" => Step::Host(rest.to_owned()),
             "hook" => {
                 let (name, line) = split(rest);
@@ -122,16 +146,21 @@ impl Case {
         Ok(())
     }
 
-    // `nic bridge=xenbr0,ip=192.0.2.1 192.0.2.2,emulated`: as in a guest's configuration file.
+    // `nic bridge=xenbr0,ip=192.0.2.1 192.0.2.2,emulated`: as in a guest's configuration file, and the numbers `domain` and `handle`.
     fn set_nic(&mut self, words: &str) -> Result<()> {
         for word in words.split(',') {
             let (key, value) = word.split_once('=').unwrap_or((word, ""));
             let given = || Some(value.to_owned());
+            let number = || value.parse().map_err(Error::in_act(format!("read {key} {value:?}")));
             match key {
+                "script" => self.nic.script = given(),
+                "domain" => self.domain = number()?,
+                "handle" => self.nic.handle = number()?,
+                "gatewaydev" => self.nic.gateway_device = given(),
                 "bridge" => self.nic.bridge = given(),
                 "ip" => self.nic.ip = given(),
                 "vifname" => self.nic.vifname = given(),
-                "mtu" => self.nic.mtu = Some(value.parse().map_err(Error::in_act(format!("read mtu {value:?}")))?),
+                "mtu" => self.nic.mtu = Some(number()?),
                 "emulated" => self.nic.emulation = Emulation::EmulatedToo,
                 other => return Err(Error::new(format!("a nic has no {other:?}"))),
             }

@@ -1,5 +1,7 @@
 //! One of two hosts on which the same case is played.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Value, json};
 use testbed::guest::{Dom0, Guest, Hotplug, Outcome, Vif};
 use testbed::machine::{Error, Machine, Programs, Result, stable_mac};
@@ -10,9 +12,6 @@ use crate::case::{Case, Ending, Step};
 
 /// Where the hooks of a case leave what they saw.
 const NOTES: &str = "/run/notes";
-
-/// The guest's number in all cases.
-const DOMAIN: u16 = 7;
 
 /// Whose program is run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,8 +30,10 @@ pub struct Seen {
     pub kernel_before: State,
     /// The kernel's state after the run.
     pub kernel: State,
-    /// The exit status, the store, and what hooks noted.
+    /// The exit status, the store, what hooks noted, and the files that the case named.
     pub others: Value,
+    /// What the program said. It is not compared, but shown where a comparison fails.
+    pub outcome: Outcome,
 }
 
 /// Plays a case from its beginning on a fresh host.
@@ -51,6 +52,7 @@ struct Twin {
     make: Make,
     seen: Vec<Seen>,
     variables: Vec<(String, Option<String>)>,
+    files: BTreeSet<String>,
     vif: Vif,
     dom0: Dom0,
     // Only kept alive.
@@ -60,7 +62,7 @@ struct Twin {
 impl Twin {
     fn new(case: &Case, make: Make) -> Result<Self> {
         let dom0 = Dom0::new("dom0")?;
-        let guest = Guest::new(DOMAIN)?;
+        let guest = Guest::new(case.domain)?;
         for machine in [dom0.machine(), guest.machine()] {
             // Nobody else is on these links: do not wait a second for each link-local address.
             machine.set_sysctl("net.ipv6.conf.default.accept_dad", "0")?;
@@ -79,20 +81,32 @@ impl Twin {
         dom0.machine().shell(&format!("mkdir -p {NOTES}"))?;
         let vif = guest.attach(&dom0, case.nic.clone())?;
         // The guest's side is up from the beginning, so that the carrier follows dom0's side alone.
-        guest.machine().ip("link set eth0 up")?;
-        Ok(Self { make, seen: Vec::new(), variables: Vec::new(), vif, dom0, _guest: guest })
+        guest.machine().ip(&format!("link set eth{} up", case.nic.handle))?;
+        Ok(Self { make, seen: Vec::new(), variables: Vec::new(), files: BTreeSet::new(), vif, dom0, _guest: guest })
     }
 
     fn perform(&mut self, step: &Step) -> Result<()> {
         let machine = self.dom0.machine();
         match step {
             Step::Bridge(name) => make_bridge(machine, name),
+            Step::Card(name, addresses) => make_card(machine, name, addresses),
+            Step::File(path, line) => {
+                self.files.insert(path.clone());
+                add_line(machine, path, line)
+            }
+            Step::Program(path, line) => {
+                self.files.insert(path.clone());
+                if machine.read_file(path).is_err() {
+                    machine.write_program(path, "#!/bin/sh\n")?;
+                }
+                add_line(machine, path, line)
+            }
             Step::Host(command) => machine.shell(command).map(drop),
             Step::Hook(name, line) => {
-                let path = add_line(machine, name, line)?;
-                machine.run("chmod", ["755", &path]).map(drop)
+                add_line(machine, &hook(name), line)?;
+                machine.run("chmod", ["755", &hook(name)]).map(drop)
             }
-            Step::PlainFile(name, line) => add_line(machine, name, line).map(drop),
+            Step::PlainFile(name, line) => add_line(machine, &hook(name), line),
             Step::Store(path, value) if path.starts_with('/') => self.dom0.store().write(path, value),
             Step::Store(key, value) => self.dom0.store().write(&format!("{}/{key}", self.vif.backend_path()), value),
             Step::Variable(name, value) => {
@@ -124,10 +138,10 @@ impl Twin {
             let log = self.dom0.machine().read_file("/var/log/xen/xen-hotplug.log").unwrap_or_default();
             return Err(Error::new(format!("the original ended with {outcome}, which is not {ending:?}; its log: {log}")));
         }
-        let others = json!({ "exit status": outcome.status, "store": self.store(), "notes": self.notes()? });
+        let others = json!({ "exit status": outcome.status, "store": self.store(), "notes": self.notes()?, "files": self.files() });
         let kernel = State::settled(self.dom0.machine())?;
         let run = format!("run {}: {}", self.seen.len() + 1, words.join(" "));
-        self.seen.push(Seen { run, kernel_before, kernel, others });
+        self.seen.push(Seen { run, kernel_before, kernel, others, outcome });
         Ok(())
     }
 
@@ -144,6 +158,15 @@ impl Twin {
     fn notes(&self) -> Result<Value> {
         let text = self.dom0.machine().shell(&format!("cd {NOTES}; grep -r '' . | sort"))?;
         Ok(text.lines().map(Value::from).collect())
+    }
+
+    // What nobody could read is shown as no file.
+    fn files(&self) -> Value {
+        let lines = |path: &String| {
+            let text = self.dom0.machine().read_file(path).unwrap_or_default();
+            (path.clone(), text.lines().map(Value::from).collect())
+        };
+        Value::Object(self.files.iter().map(lines).collect())
     }
 }
 
@@ -165,9 +188,23 @@ fn make_bridge(machine: &Machine, name: &str) -> Result<()> {
     Ok(())
 }
 
-fn add_line(machine: &Machine, name: &str, line: &str) -> Result<String> {
-    let path = format!("/etc/xen/scripts/vif-post.d/{name}");
-    let before = machine.read_file(&path).unwrap_or_default();
-    machine.write_file(&path, format!("{before}{line}\n"))?;
-    Ok(path)
+fn make_card(machine: &Machine, name: &str, addresses: &[String]) -> Result<()> {
+    let mac = |device: &str| stable_mac("card", device);
+    let peer = format!("{name}-peer");
+    machine.ip(&format!("link add name {name} address {} type veth peer name {peer} address {}", mac(name), mac(&peer)))?;
+    machine.ip(&format!("link set {peer} up"))?;
+    machine.ip(&format!("link set {name} up"))?;
+    for address in addresses {
+        machine.ip(&format!("address add {address} dev {name}"))?;
+    }
+    Ok(())
+}
+
+fn hook(name: &str) -> String {
+    format!("/etc/xen/scripts/vif-post.d/{name}")
+}
+
+fn add_line(machine: &Machine, path: &str, line: &str) -> Result<()> {
+    let before = machine.read_file(path).unwrap_or_default();
+    machine.write_file(path, format!("{before}{line}\n"))
 }
