@@ -249,3 +249,98 @@ pub(crate) fn fit_for_files(device: &InterfaceName) -> Result<(), Refusal> {
         ))),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn the_word_is_read_and_nothing_else() {
+        assert_eq!(DhcpWish::parse(None), Ok(DhcpWish::Unsaid));
+        assert_eq!(DhcpWish::parse(Some("")), Ok(DhcpWish::Unsaid));
+        let words = [("no", DhcpWish::No), ("yes", DhcpWish::Yes), ("dnsmasq", DhcpWish::Dnsmasq), ("dhcpd", DhcpWish::Dhcpd)];
+        for (word, wish) in words {
+            assert_eq!(DhcpWish::parse(Some(word)), Ok(wish));
+        }
+        for word in ["on", "YES", "yes ", "isc", "\u{1b}[2J", &"x".repeat(10_000)] {
+            let sentence = DhcpWish::parse(Some(word)).unwrap_err().to_string();
+            assert!(sentence.ends_with(": it is no, yes, dnsmasq or dhcpd") && sentence.len() < 200, "{sentence}");
+            assert!(!sentence.contains('\u{1b}'), "{sentence}");
+        }
+    }
+
+    #[test]
+    fn guests_are_named_as_xens_vif_nat_names_them() {
+        for (domain, handle, name) in [(1, 0, "dom1"), (1, 1, "dom1-2"), (512, 3, "dom512-4"), (7, u32::MAX, "dom7-4294967296")] {
+            let made = HostName::of_guest(domain, handle);
+            assert_eq!(made.as_str(), name);
+            assert_eq!(name.parse(), Ok(made));
+        }
+    }
+
+    #[test]
+    fn names_are_letters_digits_and_hyphens() {
+        for name in ["a", "dom7-2", "Example.ORG", "3com.com", &"a".repeat(63), &format!("{}b", "a.".repeat(100))] {
+            assert!(name.parse::<HostName>().is_ok(), "{name}");
+        }
+        let long = "a.".repeat(127);
+        for name in ["", ".", "a.", ".a", "a..b", "-a", "a-", "a b", "a\"", "a;", "a\n", "a#", "{", "é", &"a".repeat(64), &long] {
+            assert!(name.parse::<HostName>().is_err(), "{name}");
+        }
+    }
+
+    fn on_bridge(network: &str, router: &str) -> Subnet {
+        let clients = Clients::OnBridge { bridge: "br0".parse().unwrap(), router: router.parse().unwrap() };
+        Subnet { network: network.parse().unwrap(), clients, domain: None, name_servers: vec![] }
+    }
+
+    #[test]
+    fn a_pool_is_the_upper_half_without_the_router() {
+        for (network, router, first, last) in [
+            ("192.168.2.0/24", "192.168.2.1", "192.168.2.128", "192.168.2.254"),
+            ("192.168.2.0/24", "192.168.2.254", "192.168.2.128", "192.168.2.253"),
+            ("192.168.2.0/24", "192.168.2.128", "192.168.2.129", "192.168.2.254"),
+            ("192.168.2.0/24", "192.168.2.140", "192.168.2.141", "192.168.2.254"),
+            ("10.0.0.0/8", "10.0.0.1", "10.128.0.0", "10.255.255.254"),
+            ("192.168.2.0/30", "192.168.2.1", "192.168.2.2", "192.168.2.2"),
+        ] {
+            let pool = on_bridge(network, router).pool().unwrap();
+            assert_eq!((pool.0.to_string(), pool.1.to_string()), (first.to_owned(), last.to_owned()), "{network} {router}");
+        }
+        assert_eq!(on_bridge("192.168.2.0/30", "192.168.2.2").pool(), None);
+        assert_eq!(on_bridge("192.168.2.0/31", "192.168.2.0").pool(), None);
+        assert_eq!(on_bridge("192.168.2.1/32", "192.168.2.1").pool(), None);
+    }
+
+    #[test]
+    fn names_that_mean_something_to_a_shell_stay_out_of_its_files() {
+        fit_for_files(&"vif1.0".parse().unwrap()).unwrap();
+        for name in ["$(reboot)", "a`id`", "a\"b", "a;b", "a\\", "a#b", "a=b", "a,b", "*"] {
+            assert!(fit_for_files(&name.parse().unwrap()).is_err(), "{name}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_pool_never_holds_the_router_nor_the_ends(network: u32, prefix in 0u8..=32, router: u32) {
+            let network = Ipv4Network::new(network.into(), prefix).unwrap();
+            let size = u32::from(network.mask());
+            let router = Ipv4Addr::from((u32::from(network.network()) & size) | (router & !size));
+            let clients = Clients::OnBridge { bridge: "br0".parse().unwrap(), router };
+            let subnet = Subnet { network, clients, domain: None, name_servers: vec![] };
+            if let Some((first, last)) = subnet.pool() {
+                prop_assert!(first <= last && first > network.network() && last < network.broadcast());
+                prop_assert!(router < first || router > last);
+            }
+        }
+
+        #[test]
+        fn nothing_but_plain_signs_is_a_name(text in "\\PC{0,70}|[a-c.-]{0,70}") {
+            if let Ok(name) = text.parse::<HostName>() {
+                prop_assert!(name.as_str().bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-')));
+            }
+        }
+    }
+}

@@ -86,15 +86,18 @@ impl Include {
         (!lines.is_empty()).then(|| format!("{HEAD}{}\n", lines.join("\n")))
     }
 
-    /// Puts a guest in the place of any other on its device, of its name or with its address.
-    pub fn put(&mut self, guest: &Guest) {
-        self.hosts.retain(|host| host.device != guest.device && host.name != guest.name && host.address != guest.address);
+    /// Puts a guest in the place of any other on its device, of its name or with its address. Gives the other devices that lose theirs.
+    pub fn put(&mut self, guest: &Guest) -> Vec<InterfaceName> {
+        let same_place = |host: &HostLine| host.device == guest.device || host.name == guest.name || host.address == guest.address;
+        let (displaced, kept): (Vec<HostLine>, _) = std::mem::take(&mut self.hosts).into_iter().partition(same_place);
+        self.hosts = kept;
         self.hosts.push(HostLine {
             name: guest.name.clone(),
             address: guest.address,
             device: guest.device.clone(),
             line: host_line(guest),
         });
+        displaced.into_iter().map(|host| host.device).filter(|device| *device != guest.device).collect()
     }
 
     /// Takes the guests on a device away.
@@ -274,4 +277,175 @@ fn unquoted(text: &str) -> Option<(&str, &str)> {
     let plain = !value.contains(['"', '\'', '\\', '$', '`']);
     let nothing_more = tail.trim_start().is_empty() || tail.trim_start().starts_with('#');
     (plain && nothing_more).then_some((value, tail))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::mac_address::MacAddress;
+
+    fn server() -> Dhcpd {
+        Dhcpd {
+            configuration: "/etc/dhcp/dhcpd.conf".into(),
+            include: "/etc/dhcp/dhcpd-xen-network.conf".into(),
+            arguments: None,
+            init_script: None,
+            service: Service::InitScript("/etc/init.d/isc-dhcp-server".into()),
+            gone: vec![],
+        }
+    }
+
+    fn guest(number: u8) -> Guest {
+        Guest {
+            name: HostName::of_guest(number.into(), 0),
+            mac: MacAddress::new([0, 0x16, 0x3e, 0, number, 0]),
+            address: Ipv4Addr::new(10, 0, number, 1),
+            router: Ipv4Addr::new(10, 0, number, 128),
+            device: format!("vif{number}.0").parse().unwrap(),
+        }
+    }
+
+    fn subnet() -> Subnet {
+        Subnet {
+            network: "10.0.0.0/8".parse().unwrap(),
+            clients: Clients::Listed,
+            domain: "example.org".parse().ok(),
+            name_servers: vec![Ipv4Addr::new(192, 168, 1, 1), Ipv4Addr::new(9, 9, 9, 9)],
+        }
+    }
+
+    fn device(name: &str) -> InterfaceName {
+        name.parse().unwrap()
+    }
+
+    #[test]
+    fn our_file_is_read_as_it_was_written() {
+        let mut include = Include::default();
+        include.open(&subnet());
+        (1..4).for_each(|number| include.put(&guest(number)));
+        let text = include.to_text().unwrap();
+        assert_eq!(
+            text,
+            "# Written by network-nat and vif-nat while guests come and go: changes made by hand are lost.\n\
+             subnet 10.0.0.0 netmask 255.0.0.0 { default-lease-time 3600; max-lease-time 3600; option domain-name \"example.org\"; \
+             option domain-name-servers 192.168.1.1, 9.9.9.9; } # 10.0.0.0/8\n\
+             host dom1 { hardware ethernet 00:16:3e:00:01:00; fixed-address 10.0.1.1; option routers 10.0.1.128; option host-name \"dom1\"; } # vif1.0\n\
+             host dom2 { hardware ethernet 00:16:3e:00:02:00; fixed-address 10.0.2.1; option routers 10.0.2.128; option host-name \"dom2\"; } # vif2.0\n\
+             host dom3 { hardware ethernet 00:16:3e:00:03:00; fixed-address 10.0.3.1; option routers 10.0.3.128; option host-name \"dom3\"; } # vif3.0\n"
+        );
+        assert_eq!(Include::parse(&text), include);
+    }
+
+    #[test]
+    fn a_guest_takes_the_place_of_whoever_had_its_device_name_or_address() {
+        let mut include = Include::default();
+        for number in [1, 10] {
+            include.put(&guest(number));
+        }
+        include.put(&Guest { mac: MacAddress::new([2; 6]), ..guest(1) });
+        assert_eq!(include.hosts.len(), 2);
+        include.put(&Guest { address: Ipv4Addr::new(10, 0, 1, 1), ..guest(7) });
+        include.put(&Guest { name: "dom10".parse().unwrap(), ..guest(8) });
+        let names: Vec<_> = include.hosts.iter().map(|host| host.device.to_string()).collect();
+        assert_eq!(names, ["vif7.0", "vif8.0"]);
+        include.remove(&device("vif7"));
+        include.remove(&device("vif7.0"));
+        include.remove(&device("vif8.0"));
+        assert_eq!(include.to_text(), None);
+    }
+
+    #[test]
+    fn our_line_comes_to_the_end_and_goes_without_a_trace() {
+        for own in ["", "subnet 10.1.0.0 netmask 255.255.0.0 { }\n", "no end", "# a\n\n", "a\r\nb\r\n"] {
+            let with = with_include(own, &server());
+            assert_eq!(with.lines().filter(|line| line.contains("dhcpd-xen-network.conf")).count(), 1, "{with}");
+            assert!(with.starts_with(own) && with.ends_with('\n'));
+            assert_eq!(with_include(&with, &server()), with);
+            assert_eq!(without_include(&with, &server()), own);
+            assert_eq!(without_include(own, &server()), own);
+            // What somebody writes behind it stays.
+            assert!(without_include(&format!("{with}host x {{ }}\n"), &server()).ends_with("host x { }\n"));
+        }
+    }
+
+    #[test]
+    fn networks_of_the_administrators_own_are_seen() {
+        let text = "# subnet 1.0.0.0 netmask 255.0.0.0 {}\nshared-network x{subnet 10.1.0.0 netmask 255.255.0.0{}\n\
+                    subnet\n  192.168.2.0 # here\n netmask 255.255.255.0 { }}\nsubnet 1.2.3 netmask 255.0.0.0 {}\n\
+                    subnet 10.0.0.0 netmask 0.255.0.0 {}";
+        let found: Vec<_> = declared_networks(text).iter().map(ToString::to_string).collect();
+        assert_eq!(found, ["10.1.0.0/16", "192.168.2.0/24"]);
+    }
+
+    #[test]
+    fn lists_of_devices_in_every_style() {
+        for (before, after) in [
+            ("DHCPDARGS=\"eth1\"\n", "DHCPDARGS=\"eth1 vif1.0\"\n"),
+            ("DHCPDARGS=-q\n", "DHCPDARGS=\"-q vif1.0\"\n"),
+            ("DHCPD_INTERFACE=\"\"\n", "DHCPD_INTERFACE=\"vif1.0\"\n"),
+            ("DHCPD_INTERFACE=''\n", "DHCPD_INTERFACE=\"vif1.0\"\n"),
+            ("DHCPD_INTERFACE=\n", "DHCPD_INTERFACE=\"vif1.0\"\n"),
+            ("INTERFACES=\"eth1 eth2 \" # both\n", "INTERFACES=\"eth1 eth2 vif1.0 \" # both\n"),
+            ("INTERFACESv4='eth1'", "INTERFACESv4=\"eth1 vif1.0\""),
+            ("INTERFACES=\"vif1.01\"\n", "INTERFACES=\"vif1.01 vif1.0\"\n"),
+        ] {
+            assert_eq!(with_argument(before, &device("vif1.0")), after);
+            assert_eq!(with_argument(after, &device("vif1.0")), after);
+            // Quotes that were added stay; they change nothing.
+            let quoted = without_argument(after, &device("vif1.0"));
+            let words = |text: &str| text.replace(['"', '\''], "");
+            assert_eq!(words(&quoted), words(before));
+            if before.contains('"') {
+                assert_eq!(quoted, before);
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_no_list_of_devices_or_stands_for_all_stays() {
+        for text in [
+            "",
+            "INTERFACESv4=\"\"\nINTERFACESv6=\"eth1\"\n",
+            "INTERFACES=\"\"\n",
+            "DHCPDARGS=\n",
+            "# INTERFACES=\"eth1\"\n",
+            "MY_INTERFACES=\"eth1\"\n",
+            "INTERFACES=\"eth1\n",
+            "INTERFACES=\"$(cat /etc/devices)\"\n",
+            "INTERFACES=eth1; reboot\n",
+            "INTERFACES=eth1\\ eth2\n",
+            "export INTERFACES\n",
+        ] {
+            assert_eq!(with_argument(text, &device("vif1.0")), text);
+            assert_eq!(without_argument(text, &device("vif1.0")), text);
+        }
+        let others = "INTERFACES=\"vif1.01 avif1.0 vif1.0x\"\n";
+        assert_eq!(without_argument(others, &device("vif1.0")), others);
+    }
+
+    proptest! {
+        #[test]
+        fn hostile_texts_break_nothing(text in "(?s)([ -~\n#=]|subnet |netmask |host |INTERFACES=|fixed-address |10.0.0.0|/8){0,60}") {
+            let include = Include::parse(&text);
+            let again = include.to_text().map(|text| Include::parse(&text)).unwrap_or_default();
+            prop_assert_eq!(again, include);
+            prop_assert_eq!(&without_include(&with_include(&text, &server()), &server()), &without_include(&text, &server()));
+            let _ = declared_networks(&text);
+        }
+
+        #[test]
+        fn a_device_comes_once_and_goes(text in "(?s)((INTERFACES|DHCPDARGS|X)=[\"']?[a-z0-9. ]{0,12}[\"']?( #.)?\n){0,4}") {
+            let with = with_argument(&text, &device("vif1.0"));
+            prop_assert_eq!(&with_argument(&with, &device("vif1.0")), &with);
+            let gone = without_argument(&with, &device("vif1.0"));
+            prop_assert_eq!(without_argument(&gone, &device("vif1.0")), gone);
+        }
+
+        #[test]
+        fn other_lines_never_change(text in "(?s)[^I D]{0,40}\n") {
+            prop_assert_eq!(with_argument(&text, &device("vif1.0")), text);
+        }
+    }
 }

@@ -68,10 +68,10 @@ impl Dnsmasq {
         self.guests.join(".xen-network")
     }
 
-    /// The file of a guest. Its name tells device and address, so that a look at the folder tells who has what.
+    /// The file of the guest with this address behind this device. Its name tells device and address, so that a look at the folder tells who has what.
     #[must_use]
-    pub fn guest_file(&self, guest: &Guest) -> PathBuf {
-        self.guests.join(format!("{FILE_PREFIX}{}@{}", guest.device, guest.address))
+    pub fn guest_file(&self, device: &InterfaceName, address: Ipv4Addr) -> PathBuf {
+        self.guests.join(format!("{FILE_PREFIX}{device}@{address}"))
     }
 
     /// The device and the address that a path is the guest's file of.
@@ -212,4 +212,107 @@ fn client_id_of(text: &str) -> Option<Vec<u8>> {
     let bytes: Option<Vec<u8>> = text.split(':').map(byte).collect();
     // An option is no longer than this (RFC 2132, section 2).
     bytes.filter(|bytes| bytes.len() <= 255)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn server() -> Dnsmasq {
+        Dnsmasq {
+            drop_in: DROP_IN.into(),
+            guests: GUESTS.into(),
+            service: Service::Systemd("dnsmasq.service".to_owned()),
+            pid_file: None,
+            interfaces: Interfaces::All,
+            holder: None,
+        }
+    }
+
+    fn guest() -> Guest {
+        Guest {
+            name: "dom4".parse().unwrap(),
+            mac: "00:16:3e:00:04:00".parse().unwrap(),
+            address: Ipv4Addr::new(10, 0, 4, 1),
+            router: Ipv4Addr::new(10, 0, 4, 128),
+            device: "vif4.0".parse().unwrap(),
+        }
+    }
+
+    fn subnet(network: &str) -> Subnet {
+        Subnet { network: network.parse().unwrap(), clients: Clients::Listed, domain: None, name_servers: vec![] }
+    }
+
+    #[test]
+    fn a_guests_file_tells_device_and_address_by_its_name() {
+        let address = Ipv4Addr::new(10, 0, 4, 1);
+        for device in ["vif4.0", "web", ".hidden", "a@b", "#x#", "x~", "10.0.4.1"] {
+            let path = server().guest_file(&device.parse().unwrap(), address);
+            // What dnsmasq would pass over (`expand_filelist()`, its src/option.c).
+            let name = path.file_name().unwrap().to_str().unwrap();
+            assert!(!name.starts_with(['.', '#']) && !name.ends_with(['~', '#']), "{name}");
+            assert_eq!(server().guest_of(&path), Some((device.parse().unwrap(), address)));
+        }
+        for name in
+            ["", ".xen-network", "guest-vif4.0", "guest-@10.0.4.1", "guest-vif4.0@", "guest-vif4.0@10.0.4.1.7", "vif4.0@10.0.4.1"]
+        {
+            assert_eq!(guest_of(name), None, "{name}");
+        }
+    }
+
+    #[test]
+    fn an_entry_is_one_line() {
+        assert_eq!(entry(&guest()), "00:16:3e:00:04:00,id:*,10.0.4.1,dom4\n");
+    }
+
+    #[test]
+    fn subnets_come_and_go_by_themselves() {
+        let one = with_subnet(None, &server(), &subnet("10.0.0.0/8"));
+        let both = with_subnet(Some(&one), &server(), &subnet("192.168.2.0/24"));
+        assert_eq!(
+            subnets(&both).iter().map(|(network, _)| network.to_string()).collect::<Vec<_>>(),
+            ["10.0.0.0/8", "192.168.2.0/24"]
+        );
+        assert_eq!(without_subnet(&both, &server(), "192.168.2.0/24".parse().unwrap()), Some(one.clone()));
+        assert_eq!(with_subnet(Some(&one), &server(), &subnet("10.0.0.0/8")), one);
+        assert_eq!(without_subnet(&one, &server(), "10.0.0.0/8".parse().unwrap()), None);
+    }
+
+    #[test]
+    fn the_administrators_options_are_found() {
+        let text = "# interface=eth9\n\n pid-file = /run/x.pid # here\nbind-interfaces\nlisten-address=::1\npid-file=/run/y.pid\n";
+        assert!(lists_interfaces(text));
+        assert!(lists_interfaces("interface=eth1"));
+        assert!(!lists_interfaces("#interface=eth1\nexcept-interface=eth0\nno-dhcp-interface=eth2\ndomain=interface\n"));
+        assert_eq!(option_value(text, "pid-file"), Some("/run/y.pid"));
+        assert_eq!(option_value(text, "bind-interfaces"), Some(""));
+        assert_eq!(option_value(text, "interface"), None);
+    }
+
+    #[test]
+    fn the_holder_of_a_lease_is_found_by_the_whole_address() {
+        let leases = "1795383108 00:16:3e:00:04:99 10.0.4.10 dom40 *\n\
+                      1795383108 00:16:3e:00:04:00 10.0.4.1 dom4 01:00:16:3e:00:04:00\n\
+                      1795383108 06-00:16:3e:00:04:00 10.0.4.2 token ring\n\
+                      duid 00:01:00:01\n1795383108 1 fd00::1 dom4 00:01\n";
+        let holder = holder_of(leases, Ipv4Addr::new(10, 0, 4, 1)).unwrap();
+        assert_eq!(holder.mac.to_string(), "00:16:3e:00:04:00");
+        assert_eq!(holder.client_id, [1, 0, 0x16, 0x3e, 0, 4, 0]);
+        assert!(holder_of(leases, Ipv4Addr::new(10, 0, 4, 10)).unwrap().client_id.is_empty());
+        for last in [2, 3] {
+            assert_eq!(holder_of(leases, Ipv4Addr::new(10, 0, 4, last)), None);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn hostile_texts_break_nothing(text in "(?s)([ -~\n#=]|# subnet |dhcp-range=|10.0.0.0/8|01:){0,60}") {
+            let blocks = subnets(&text);
+            let _ = (lists_interfaces(&text), option_value(&text, "pid-file"), holder_of(&text, Ipv4Addr::LOCALHOST), guest_of(&text));
+            // What is read is read again from what is written.
+            prop_assert_eq!(subnets(&render(&server(), &blocks)), blocks);
+        }
+    }
 }

@@ -23,7 +23,9 @@ pub fn offer(draft: &mut Draft, server: &Server, guest: &Guest) -> Result<(), Re
         Server::Dhcpd(server) => {
             fit_for_files(&guest.device)?;
             change_dhcpd(draft, server, |include, arguments| {
-                include.put(guest);
+                for displaced in include.put(guest) {
+                    *arguments = dhcpd::without_argument(arguments, &displaced);
+                }
                 *arguments = dhcpd::with_argument(arguments, &guest.device);
             });
         }
@@ -100,7 +102,7 @@ fn offer_by_dnsmasq(draft: &mut Draft, server: &Dnsmasq, guest: &Guest) {
             guest.device
         ));
     }
-    let path = server.guest_file(guest);
+    let path = server.guest_file(&guest.device, guest.address);
     // A folder that was not there when dnsmasq started is not watched, and what once stood in a file stays in its memory.
     let mut memory = settle(draft, &server.keeper(), Some(KEEPER.to_owned()));
     if text(draft, &path).is_some_and(|seen| seen != dnsmasq::entry(guest)) {

@@ -179,6 +179,9 @@ fn note_guests(
     address: Option<Ipv4Addr>,
     host: &mut Host,
 ) -> Result<(), Refusal> {
+    if let Some(address) = address {
+        note(host, &server.guest_file(device, address))?;
+    }
     for name in files.names(dnsmasq::GUESTS) {
         let Some((other, taken)) = dnsmasq::guest_of(&name) else { continue };
         if other == *device || Some(taken) == address {
