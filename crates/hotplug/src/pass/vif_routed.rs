@@ -1,15 +1,20 @@
 //! One pass of vif-route or vif-nat.
 
+use std::path::Path;
+
 use super::vif::{self, Asked, Decision};
+use crate::dhcp::{DhcpWish, Server, dnsmasq};
 use crate::host::{AdminState, Host};
 use crate::interface_name::InterfaceName;
-use crate::invocation::Invocation;
+use crate::invocation::{Invocation, Mode};
 use crate::plan::Refusal;
 use crate::plan::vif_routed::{self as recipe, Memory, Surroundings};
 use crate::report::{Report, Trouble};
 use crate::request::routed::{Routed, RoutedWords, Routing};
 use crate::request::vif::Coming;
 use crate::system::System;
+use crate::system::dhcp::{About, find_server};
+use crate::system::lock::{self, Lock, LockName};
 use crate::system::state::run_directory;
 
 /// Calls of vif-route: makes a guest's interface a link of its own, with a route for each of the guest's addresses.
@@ -30,11 +35,10 @@ pub fn nat(invocation: &Invocation) -> Result<Report, Trouble> {
 
 fn decide(asked: &Asked<'_>, system: &mut System, routing: Routing) -> Result<Decision, Trouble> {
     let memory = memory(asked)?;
-    let (plan, host) = match asked.call.coming {
-        Coming::Comes => comes(asked, system, routing, &memory)?,
-        Coming::Goes => goes(asked, system, &memory)?,
-    };
-    Ok(Decision { plan, host, lock: None })
+    match asked.call.coming {
+        Coming::Comes => comes(asked, system, routing, &memory),
+        Coming::Goes => goes(asked, system, routing, &memory),
+    }
 }
 
 /// Where what outlives the vif's device is remembered.
@@ -46,7 +50,7 @@ fn memory(asked: &Asked<'_>) -> Result<Memory, Refusal> {
     Ok(Memory { path: folder.state_file(&format!("{}.json", asked.call.device)) })
 }
 
-fn comes(asked: &Asked<'_>, system: &mut System, routing: Routing, memory: &Memory) -> Result<(crate::plan::Plan, Host), Trouble> {
+fn comes(asked: &Asked<'_>, system: &mut System, routing: Routing, memory: &Memory) -> Result<Decision, Trouble> {
     let variable = |name| asked.invocation.variable(name);
     let words = RoutedWords {
         gateway: variable("gateway"),
@@ -56,19 +60,72 @@ fn comes(asked: &Asked<'_>, system: &mut System, routing: Routing, memory: &Memo
         mac: asked.keys.mac.as_deref(),
     };
     let routed = Routed::new(asked.vif.clone(), routing, &words)?;
+    let wish = match routing {
+        Routing::Plain => DhcpWish::No,
+        Routing::Translated => DhcpWish::parse(variable("dhcp"))?,
+    };
     let mut host = observe(asked, system, memory)?;
     let uplink = uplink(&routed, system)?;
     if let Some(uplink) = &uplink {
         observe_uplink(&routed, uplink, system, &mut host)?;
     }
-    let around = Surroundings { uplink: uplink.as_ref(), memory, hooks: asked.hooks.clone() };
-    Ok((recipe::online(&routed, around, &host)?, host))
+    let device = asked.vif.renamed.as_ref().unwrap_or(&asked.vif.device);
+    let mut found = Found::default();
+    found.look(wish, About::Guest { device, address: routed.first_ipv4() }, asked.invocation.mode(), &mut host)?;
+    let Found { dhcp, lock } = found;
+    let around = Surroundings { uplink: uplink.as_ref(), memory, dhcp: dhcp.as_ref(), hooks: asked.hooks.clone() };
+    Ok(Decision { plan: recipe::online(&routed, around, &host)?, host, lock })
 }
 
-fn goes(asked: &Asked<'_>, system: &mut System, memory: &Memory) -> Result<(crate::plan::Plan, Host), Trouble> {
-    let host = observe(asked, system, memory)?;
-    let around = Surroundings { uplink: None, memory, hooks: asked.hooks.clone() };
-    Ok((recipe::offline(&asked.vif, around, &host), host))
+fn goes(asked: &Asked<'_>, system: &mut System, routing: Routing, memory: &Memory) -> Result<Decision, Trouble> {
+    let mut host = observe(asked, system, memory)?;
+    let mut found = Found::default();
+    if routing == Routing::Translated {
+        for device in asked.vif.names() {
+            let about = About::Guest { device, address: None };
+            // The guest's address is of no use to anybody else before this is mended; its link goes all the same.
+            if let Err(refusal) = found.look(wish_of_one_who_goes(asked), about, asked.invocation.mode(), &mut host) {
+                log::warn!("{refusal}; the DHCP server is not told that {device} has gone");
+            }
+        }
+    }
+    let Found { dhcp, lock } = found;
+    let around = Surroundings { uplink: None, memory, dhcp: dhcp.as_ref(), hooks: asked.hooks.clone() };
+    Ok(Decision { plan: recipe::offline(&asked.vif, around, &host), host, lock })
+}
+
+/// What was wished for when the guest came; where nobody says, whatever our own folder shows.
+fn wish_of_one_who_goes(asked: &Asked<'_>) -> DhcpWish {
+    match DhcpWish::parse(asked.invocation.variable("dhcp")) {
+        Ok(DhcpWish::Unsaid) if Path::new(dnsmasq::GUESTS).is_dir() => DhcpWish::Dnsmasq,
+        Ok(wish) => wish,
+        Err(_) => DhcpWish::Unsaid,
+    }
+}
+
+/// The DHCP server, and what keeps others from its files.
+#[derive(Default)]
+struct Found {
+    dhcp: Option<Server>,
+    lock: Option<Lock>,
+}
+
+impl Found {
+    /// Looks for the server and at its files. Those of ISC dhcpd are shared by all guests, and with Xen's scripts: they are read again
+    /// under the lock, which is kept until they have been written.
+    fn look(&mut self, wish: DhcpWish, about: About<'_>, mode: Mode, host: &mut Host) -> Result<(), Refusal> {
+        self.dhcp = find_server(wish, about, host)?;
+        if mode == Mode::Act && self.lock.is_none() && matches!(self.dhcp, Some(Server::Dhcpd(_))) {
+            let lock = lock::claim(LockName::VifNatDhcp, lock::USUAL_LIMIT).map_err(|error| Refusal {
+                for_guest: "The interface could not be set up: the DHCP server's files are being changed by somebody else"
+                    .to_owned(),
+                reason: error.to_string(),
+            })?;
+            self.lock = Some(lock);
+            self.dhcp = find_server(wish, about, host)?;
+        }
+        Ok(())
+    }
 }
 
 /// The vif, all that lies on it, and what is remembered of it.

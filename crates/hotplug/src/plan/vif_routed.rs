@@ -1,10 +1,11 @@
 //! vif-route and vif-nat: a point-to-point link between dom0 and a guest, and a route for each of the guest's addresses.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 
 use ipnetwork::IpNetwork;
 
+use crate::dhcp::{Guest, HostName, Server};
 use crate::host::{
     Address, AddressFlags, Family, Host, KERNEL_PROTOCOL, LINK_SCOPE, Lifetimes, MAIN_TABLE, Neighbour, NeighbourKind, NextHop,
     Path, Route, Switch, UNICAST,
@@ -13,9 +14,9 @@ use crate::interface_name::InterfaceName;
 use crate::operation::{HookCall, LinkChange, Membership, Operation};
 use crate::plan::draft::Draft;
 use crate::plan::vif::{announce, set_what_is_missing, settle_name};
-use crate::plan::{Plan, Refusal, forwarding};
+use crate::plan::{Plan, Refusal, dhcp, forwarding};
 use crate::request::routed::{IPV6_GATEWAY, Routed, Routing, metric_of, router_of};
-use crate::request::vif::Vif;
+use crate::request::vif::{Vif, VifKind};
 use crate::sysctl::{Sysctl, SysctlKey};
 
 /// `RTPROT_BOOT`: a route that somebody put there by hand, as the scripts' `ip route add` does.
@@ -77,6 +78,14 @@ struct Ends {
 }
 
 impl Ends {
+    /// dom0's own IPv4 address on the link.
+    fn ipv4(&self) -> Option<Ipv4Addr> {
+        self.own.iter().find_map(|own| match own.ip() {
+            IpAddr::V4(address) => Some(address),
+            IpAddr::V6(_) => None,
+        })
+    }
+
     fn source_of(&self, family: Family) -> Option<IpAddr> {
         self.source.iter().copied().find(|address| Family::of(*address) == family)
     }
@@ -95,6 +104,8 @@ pub struct Surroundings<'a> {
     pub uplink: Option<&'a InterfaceName>,
     /// What outlives the vif's device.
     pub memory: &'a Memory,
+    /// The server that gives the guest its address, where one is wished for.
+    pub dhcp: Option<&'a Server>,
     /// The hooks to run.
     pub hooks: Option<HookCall>,
 }
@@ -118,7 +129,10 @@ pub fn online(routed: &Routed, around: Surroundings<'_>, host: &Host) -> Result<
     lead_to_guest(&mut draft, &name, routed, &ends);
     around.memory.keep(&mut draft, proxies(routed, around.uplink, host));
     forwarding::accept(&mut draft, &name);
-    let hooks = around.hooks.map(|call| told(call, routed, &ends, &name));
+    if let (Some(server), VifKind::Vif) = (around.dhcp, routed.vif.kind) {
+        offer_address(&mut draft, server, routed, &ends, &name)?;
+    }
+    let hooks = around.hooks.map(|call| told(call, routed, &ends, &name, around.dhcp));
     announce(&mut draft, &routed.vif, hooks, routed.vif.mtu.bytes());
     draft.plan.notes.extend(note_of_no_address(routed));
     Ok(draft.plan)
@@ -133,10 +147,28 @@ fn note_of_no_address(routed: &Routed) -> Option<String> {
     })
 }
 
-/// Hooks see the addresses at both ends by the names that vif-nat gives them.
-fn told(call: HookCall, routed: &Routed, ends: &Ends, name: &InterfaceName) -> HookCall {
+/// The guest's entry at the DHCP server, which knows it by its Ethernet address.
+fn offer_address(draft: &mut Draft, server: &Server, routed: &Routed, ends: &Ends, name: &InterfaceName) -> Result<(), Refusal> {
+    let (Some(address), Some(router)) = (routed.first_ipv4(), ends.ipv4()) else {
+        draft.plan.notes.push(format!("the guest of {name} has no IPv4 address that DHCP could give it"));
+        return Ok(());
+    };
+    let Some(mac) = routed.mac else {
+        return Err(Refusal::plain(format!(
+            "DHCP knows a guest by its Ethernet address, and XenStore says none for {}: set its key mac, or say dhcp=no",
+            routed.vif.device
+        )));
+    };
+    let (domain, handle) = routed.vif.numbers();
+    let guest = Guest { name: HostName::of_guest(domain, handle), mac, address, router, device: name.clone() };
+    dhcp::offer(draft, server, &guest)
+}
+
+/// Hooks see the addresses at both ends, and the DHCP server's files, by the names that vif-nat gives them.
+fn told(call: HookCall, routed: &Routed, ends: &Ends, name: &InterfaceName, dhcp: Option<&Server>) -> HookCall {
     let mut call = routed.vif.told(call, None, Some(name));
-    let router = ends.own.iter().find(|own| own.is_ipv4()).map(|own| own.ip().to_string());
+    call.variables.extend(dhcp.map(Server::hook_variables).unwrap_or_default());
+    let router = ends.ipv4().map(|address| address.to_string());
     let guest = routed.first_ipv4().map(|address| address.to_string());
     call.variables.push(("vif_ip".to_owned(), guest.unwrap_or_default()));
     call.variables.push(("router_ip".to_owned(), router.unwrap_or_default()));
@@ -157,6 +189,9 @@ pub fn offline(vif: &Vif, around: Surroundings<'_>, host: &Host) -> Plan {
     around.memory.forget(&mut draft);
     for name in vif.names() {
         forwarding::withdraw(&mut draft, name);
+        if let Some(server) = around.dhcp {
+            dhcp::withdraw(&mut draft, server, name);
+        }
     }
     if let Some(call) = around.hooks {
         draft.may(Operation::RunHooks(vif.told(call, None, device.as_ref())));

@@ -80,6 +80,17 @@ pub static VIF_NAT: Program = Program {
             sources: GIVEN,
         },
         Variable {
+            name: "dhcp",
+            value: "no|yes|dnsmasq|dhcpd",
+            meaning: &[
+                "Whether a DHCP server of this host gives the guest its address, with this host as its router, and which one: yes takes dnsmasq where it is \
+                 installed as a service, else ISC dhcpd. The guest is called domN, or domN-M for its second device and on. The server must know the \
+                 guests' network: call network-nat(8) with dhcp as well. One that cannot be restarted is a warning.",
+            ],
+            default: "dhcpd if /etc/dhcpd.conf exists, else no",
+            sources: GIVEN,
+        },
+        Variable {
             name: "netdev",
             value: "DEVICE",
             meaning: &["The uplink. Toolstacks give it to every vif program; vif-nat has no use for it, hooks may."],

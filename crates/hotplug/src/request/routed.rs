@@ -95,12 +95,12 @@ impl Routed {
     /// A subnet that was asked for holds the guest, and dom0's end where that was asked for too.
     fn check_subnet(&self, asked: Option<Ipv4Network>) -> Result<(), Refusal> {
         let Some(subnet) = asked else { return Ok(()) };
-        let outside = [("the guest's address", self.first_ipv4()), ("gateway=", self.gateways.ipv4)]
+        let outside = [("the guest's address ", self.first_ipv4()), ("gateway=", self.gateways.ipv4)]
             .into_iter()
             .find_map(|(what, address)| address.filter(|address| !subnet.contains(*address)).map(|address| (what, address)));
         match outside {
             Some((what, address)) => {
-                Err(Refusal::plain(format!("{what} {address} is not in subnet={subnet}: give addresses of one network")))
+                Err(Refusal::plain(format!("{what}{address} is not in subnet={subnet}: give addresses of one network")))
             }
             None => Ok(()),
         }
@@ -245,7 +245,7 @@ fn parse_gateways(text: &str) -> Result<Gateways, Refusal> {
     }
 }
 
-fn parse_subnet(text: &str) -> Result<Ipv4Network, Refusal> {
+pub(super) fn parse_subnet(text: &str) -> Result<Ipv4Network, Refusal> {
     let malformed = || Refusal::plain(format!("subnet={} is not an IPv4 network such as 192.168.2.0/24", text.escape_default()));
     let network: Ipv4Network = text.contains('/').then(|| text.parse().ok()).flatten().ok_or_else(malformed)?;
     if network.network() != network.ip() || network.prefix() == 0 || network.prefix() > 30 {
