@@ -54,12 +54,16 @@ impl Batch {
 
     /// Adds elements to a set. Those it has already stay.
     pub fn add_elements(&mut self, set: SetId, ranges: Ranges, elements: Vec<Element>) {
-        self.push(Operation::AddElements { set, ranges, elements });
+        if !elements.is_empty() {
+            self.push(Operation::AddElements { set, ranges, elements });
+        }
     }
 
     /// Takes elements out of a set. All of them must be there.
     pub fn delete_elements(&mut self, set: SetId, ranges: Ranges, elements: Vec<Element>) {
-        self.push(Operation::DeleteElements { set, ranges, elements });
+        if !elements.is_empty() {
+            self.push(Operation::DeleteElements { set, ranges, elements });
+        }
     }
 
     /// Puts a rule at the head of a chain.

@@ -15,7 +15,7 @@ use crate::wire::{
     Attributes, HEADER, NLM_F_ACK, NLM_F_ACK_TLVS, NLM_F_CAPPED, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST, NLMSG_DONE,
     NLMSG_ERROR, NLMSG_OVERRUN, Received, append_message, take_message,
 };
-use crate::{Batch, ChainId, ChainSeen, DataType, ElementSeen, Error, Ranges, Refusal, RuleSeen, SetId, TableId};
+use crate::{Batch, ChainId, ChainSeen, DataType, Element, ElementSeen, Error, Ranges, Refusal, RuleSeen, SetId, TableId};
 
 /// `NFNL_MSG_BATCH_BEGIN`, `NFNL_MSG_BATCH_END`
 const BATCH_BEGIN: u16 = 0x10;
@@ -132,6 +132,21 @@ impl Connection {
             Err(error) if error.is(Errno::ENOENT) => Ok(None),
             Err(error) => Err(error),
         }
+    }
+
+    /// What became of an element of a set; nothing where it is not there, or the set is not. In a set of ranges: of the element that the
+    /// first value of the key lies in. Costs the same however many other elements there are.
+    ///
+    /// # Errors
+    /// When the kernel does not answer, or the set is of another kind.
+    pub fn element(&mut self, set: &SetId, element: &Element) -> Result<Option<ElementSeen>, Error> {
+        let message = Message::new(kind::GETSETELEM, 0, set.table.family, |body| {
+            encode::name_element_list(body, set);
+            // Only the beginning of a range is asked for: its end would have an answer of its own.
+            encode::write_elements(body, std::slice::from_ref(element), Ranges::None);
+        })?;
+        let reply = self.get(&message, || format!("get element {set} {{ {element} }}"))?;
+        reply.map(|payload| seen::parse_element(&payload, element)).transpose()
     }
 
     /// All chains of all tables of this network namespace.

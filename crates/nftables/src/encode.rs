@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::batch::{ElementAct, Place, Step};
-use crate::expression::{DATA_VALUE, EXPRESSION_DATA, EXPRESSION_NAME, LIST_ELEMENT, write_rule, write_verdict};
+use crate::expression::{DATA_VALUE, EXPRESSION_DATA, EXPRESSION_NAME, LIST_ELEMENT, check_rule, write_rule, write_verdict};
 use crate::wire::{NLM_F_APPEND, NLM_F_CREATE, Writer};
 use crate::{
     Base, Chain, ChainId, Comment, Counters, Data, DataType, Element, Error, Family, Field, Policy, Ranges, Rule, Set, SetId,
@@ -228,6 +228,7 @@ fn write_base(body: &mut Writer, chain: &Chain, hook: Option<u32>) {
 }
 
 fn rule_message(chain: &ChainId, place: Place, rule: &Rule) -> Result<Message, Error> {
+    check_rule(rule)?;
     // A new rule stands at the head of its chain, or before the rule at its position, unless it is to be appended
     // (nf_tables_newrule() in net/netfilter/nf_tables_api.c).
     let flags = match place {
@@ -322,7 +323,7 @@ fn write_description(description: &mut Writer, set: &Set) {
     }
 }
 
-fn write_elements(body: &mut Writer, elements: &[Element], ranges: Ranges) {
+pub(crate) fn write_elements(body: &mut Writer, elements: &[Element], ranges: Ranges) {
     body.nested(element::LIST_ELEMENTS, |list| {
         for element in elements {
             match (ranges, element.key.as_slice()) {

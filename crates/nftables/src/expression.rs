@@ -7,7 +7,7 @@ use crate::rule::{LimitSide, Membership, RateLimit};
 use crate::selector::{Known, Link, MetaKey, Source};
 use crate::value::prefix_mask;
 use crate::wire::Writer;
-use crate::{EtherType, Family, Field, Name, Rule, Selector, Statement, Test, Value, Verdict};
+use crate::{Error, EtherType, Family, Field, Name, Rule, Selector, Statement, Test, Value, Verdict};
 
 /// `NFTA_LIST_ELEM`
 pub(crate) const LIST_ELEMENT: u16 = 1;
@@ -38,6 +38,22 @@ pub(crate) const NFT_RETURN: i32 = -5;
 
 /// `ARPHRD_ETHER` (include/uapi/linux/if_arp.h)
 const ARPHRD_ETHER: u16 = 1;
+
+/// Refuses a rule that compares a field with something of another length: the kernel would compare what happens to stand in the
+/// registers behind it.
+pub(crate) fn check_rule(rule: &Rule) -> Result<(), Error> {
+    for statement in &rule.statements {
+        let Statement::Match(selector, test) = statement else { continue };
+        let lengths = match test {
+            Test::Is(field) | Test::IsNot(field) => field.lengths(),
+            Test::MaskedIs { mask, value } | Test::MaskedIsNot { mask, value } => vec![mask.bytes().len(), value.bytes().len()],
+        };
+        if lengths.iter().any(|length| *length != selector.length()) {
+            return Err(Error::Unsayable(format!("`{statement}` compares things of different lengths")));
+        }
+    }
+    Ok(())
+}
 
 /// Writes the expressions of `rule`, which is in a table of `family`.
 pub(crate) fn write_rule(writer: &mut Writer, family: Family, rule: &Rule) {
@@ -194,7 +210,7 @@ impl Expressions<'_> {
                 selector.load(self, FIRST_REGISTER);
                 self.cmp(sense.operator(), &value.bytes());
             }
-            (_, Field::Prefix(value, bits)) => self.compare_prefix(selector, &value.bytes(), *bits, sense),
+            (_, Field::Prefix(_, bits)) => self.compare_prefix(selector, &field.bounds().0, *bits, sense),
             (_, Field::Range(first, last)) => {
                 selector.load(self, FIRST_REGISTER);
                 self.range(&first.bytes(), &last.bytes(), sense);

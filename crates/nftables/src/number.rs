@@ -32,7 +32,7 @@ impl fmt::Display for EtherType {
     }
 }
 
-/// What an IP packet carries (IANA protocol numbers).
+/// What an IP packet carries (IANA protocol numbers). nft looks the names up in `/etc/protocols`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Protocol(pub u8);
 

@@ -6,6 +6,9 @@ use crate::set::Joined;
 use crate::{Comment, Field, Name, Selector, Value};
 
 /// Statements that a packet goes through from left to right, up to the first that does not match.
+///
+/// In a chain of iptables-nft (`ip filter FORWARD`) keep to names of interfaces, IP addresses, ports, marks, counters and verdicts: with a
+/// set or the state of a connection in it, `iptables` says that the table is incompatible and shows nothing of it (seen with 1.8.9).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Rule {
     /// What it asks and does.

@@ -316,6 +316,15 @@ pub(crate) fn parse_elements(messages: &[Vec<u8>], key: &[DataType], ranges: Ran
     }
 }
 
+/// What a message says of the element that was asked for.
+pub(crate) fn parse_element(payload: &[u8], asked: &Element) -> Result<ElementSeen, Error> {
+    let (_, attributes) = open(payload)?;
+    let list = attributes.nested(element::LIST_ELEMENTS)?;
+    let nothing = || Error::nonsense("no element in it");
+    let bytes = list.iter().flat_map(|list| list.each(LIST_ELEMENT)).next().ok_or_else(nothing)?;
+    Ok(RawElement::parse(bytes)?.ok_or_else(nothing)?.with_key(asked.key.clone()))
+}
+
 /// A range in a tree is two elements: where it begins, and the first value behind it, which is missing behind the greatest.
 fn join_intervals(mut raw: Vec<RawElement>, part: DataType) -> Result<Vec<ElementSeen>, Error> {
     raw.sort_by(|one, other| (&one.first, one.role).cmp(&(&other.first, other.role)));
@@ -489,6 +498,7 @@ mod tests {
                     let _ = parse_elements(std::slice::from_ref(&answer), key, ranges);
                 }
             }
+            let _ = parse_element(&answer, &Element::new([]));
         }
     }
 }

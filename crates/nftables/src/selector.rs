@@ -215,7 +215,9 @@ impl fmt::Display for Selector {
             Self::TcpSource => "tcp sport",
             Self::TcpDestination => "tcp dport",
             Self::Icmpv6Type => "icmpv6 type",
-            Self::Payload { base, offset, length } => return write!(f, "@{base},{},{}", offset * 8, length * 8),
+            Self::Payload { base, offset, length } => {
+                return write!(f, "@{base},{},{}", u64::from(*offset) * 8, u64::from(*length) * 8);
+            }
         })
     }
 }

@@ -272,7 +272,7 @@ impl From<Presence> for Value {
 pub enum Field {
     /// Only this.
     Exact(Value),
-    /// Whatever begins with as many bits of this value. Bits behind them must be zero.
+    /// Whatever begins with as many bits of this value. The bits behind them do not count.
     Prefix(Value, u8),
     /// From one to another, both included.
     Range(Value, Value),
@@ -285,11 +285,19 @@ impl Field {
             Self::Exact(value) => (value.bytes(), value.bytes()),
             Self::Range(first, last) => (first.bytes(), last.bytes()),
             Self::Prefix(value, bits) => {
-                let first = value.bytes();
-                let mask = prefix_mask(first.len(), *bits);
-                let last = first.iter().zip(mask).map(|(byte, mask)| byte | !mask).collect();
-                (first, last)
+                let value = value.bytes();
+                let mask = prefix_mask(value.len(), *bits);
+                let masked = value.iter().zip(mask);
+                masked.map(|(byte, mask)| (byte & mask, byte | !mask)).unzip()
             }
+        }
+    }
+
+    /// How many bytes each of its values has.
+    pub(crate) fn lengths(&self) -> Vec<usize> {
+        match self {
+            Self::Exact(value) | Self::Prefix(value, _) => vec![value.bytes().len()],
+            Self::Range(first, last) => vec![first.bytes().len(), last.bytes().len()],
         }
     }
 
@@ -349,6 +357,7 @@ mod tests {
     fn prefix_reaches_from_its_first_to_its_last_address() {
         let (first, last) = Field::Prefix(ip("10.1.0.0"), 17).bounds();
         assert_eq!((first, last), (vec![10, 1, 0, 0], vec![10, 1, 127, 255]));
+        assert_eq!(Field::Prefix(ip("10.1.2.3"), 17).bounds().0, [10, 1, 0, 0]);
         let (_, last) = Field::Prefix(ip("::"), 0).bounds();
         assert_eq!(last, [0xff; 16]);
     }

@@ -253,8 +253,14 @@ fn sets_of_every_kind_are_what_nft_shows_and_what_is_read_back() {
             let ending = seen.iter().filter_map(|seen| seen.expires).collect::<Vec<_>>();
             assert!(ending.iter().all(|span| *span <= Duration::from_secs(3_600 * 25 + 90)), "{ending:?}");
             assert_eq!(ending.is_empty(), set.timeouts == Timeouts::None, "{}", set.name);
+            for element in &set.elements {
+                let one = kernel.element(&id, element).unwrap().unwrap();
+                assert_eq!((&one.element.key, &one.element.verdict), (&element.key, &element.verdict), "{}", set.name);
+                assert_eq!(one.traffic.is_some(), set.counters == Counters::PerElement, "{}", set.name);
+            }
             send([Operation::DeleteElements { set: id.clone(), ranges: set.ranges, elements: set.elements.clone() }]);
             assert_eq!(kernel.elements(&id, &set.key, set.ranges).unwrap().unwrap(), [], "{}", set.name);
+            assert_eq!(kernel.element(&id, &set.elements[0]).unwrap(), None, "{}", set.name);
         }
         let emptied: Vec<_> = table.sets.iter().map(|set| Operation::DeleteSet(table.id().set(&set.name))).collect();
         send(emptied);
@@ -311,6 +317,7 @@ fn guest_rules() -> Vec<Rule> {
         Rule::new([EtherType.is_not(nftables::EtherType(0x88cc)), drop()]),
         Rule::new([EtherType.is(nftables::EtherType::PROVIDER_VLAN), drop()]),
         Rule::new([VlanId.is(Value::U16(5)), Statement::ACCEPT]),
+        Rule::new([VlanId.is_not(Value::U16(7)), VlanType.is(nftables::EtherType::ARP), drop()]),
         Rule::new([ArpOperation.is(nftables::ArpOperation::REPLY), ArpSenderEther.is_not(mac()), drop()]),
         Rule::new([ArpHardware.is_not(Value::U16(1)), drop()]),
         Rule::new([ArpProtocol.is_not(nftables::EtherType::IP), drop()]),
@@ -562,6 +569,29 @@ fn set_of_exact_values_takes_no_range_and_arp_has_no_prerouting() {
 }
 
 #[test]
+fn rule_that_compares_an_address_of_the_other_family_is_not_sent() {
+    in_namespace(|| {
+        let table = nat_table();
+        let chain = table.id().chain(&name("forward"));
+        send([Operation::AddTable(table)]);
+        let before = ruleset();
+        let range = Field::Range(address("10.0.0.1"), address("::1"));
+        for (statement, text) in [
+            (Selector::IpSource.is(address("::1")), "ip saddr ::1"),
+            (Selector::Iifname.is_not(Value::Mark(1)), "iifname != 0x00000001"),
+            (Selector::IpDestination.is(range), "ip daddr 10.0.0.1-::1"),
+            (Selector::EtherSource.masked_is([0; 6], Value::U8(1)), "ether saddr & 00:00:00:00:00:00 == 1"),
+        ] {
+            let mut batch = Batch::new();
+            batch.append_rule(chain.clone(), Rule::new([statement, Statement::ACCEPT]));
+            let error = connection().send(&batch).unwrap_err().to_string();
+            assert_eq!(error, format!("`{text}` compares things of different lengths"));
+        }
+        assert_eq!(ruleset(), before);
+    });
+}
+
+#[test]
 fn owner_of_a_table_is_seen() {
     in_namespace(|| {
         let table = TableId::new(Family::Inet, name("firewalld"));
@@ -599,6 +629,20 @@ fn batch_prints_the_script_that_nft_would_take() {
         batch.delete_rule(foreign("FORWARD"), stop);
         batch.push(Operation::FlushChain(foreign("OPEN")));
         batch.push(Operation::DeleteChain(foreign("OPEN")));
+        let mut chain = Chain::base(name("early"), Base::filter(Family::Inet, Hook::Prerouting).at(Priority::RAW));
+        chain.rules.push(Rule::new([Selector::Mark.is(Value::Mark(1)), Statement::Counter]));
+        batch.push(Operation::AddChain(table.id(), chain));
+        for (place, set) in guest_sets().into_iter().filter(|set| set.data == nftables::Data::None).enumerate() {
+            let id = table.id().set(&set.name);
+            batch.push(Operation::AddSet(table.id(), set));
+            match place {
+                0 => batch.push(Operation::FlushSet(id)),
+                1 => batch.push(Operation::DeleteSet(id)),
+                _ => {}
+            }
+        }
+        batch.push(Operation::AddTable(Table::new(Family::Arp, name("other"))));
+        batch.delete_table(TableId::new(Family::Arp, name("other")));
         let script = batch.to_string();
         let by_script = {
             nft(&script);
