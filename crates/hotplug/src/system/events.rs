@@ -1,41 +1,35 @@
 //! News of devices: rtnetlink's multicast group, for waiting without asking over and over.
 
-use std::fmt;
 use std::time::Duration;
 
-use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
-use nix::sys::socket::{setsockopt, sockopt::ReceiveTimeout};
-use nix::sys::time::{TimeVal, TimeValLike};
+use futures_util::StreamExt;
+use rtnetlink::MulticastGroup;
+use tokio::runtime::{Builder, Runtime};
 
 use super::connection::KernelError;
 
-/// `RTNLGRP_LINK` of include/uapi/linux/rtnetlink.h: devices come, go and change.
-const LINK_GROUP: u32 = 1;
-
 /// A subscription to what happens to devices.
-pub(super) struct LinkEvents(Socket);
+pub(super) struct LinkEvents {
+    runtime: Runtime,
+    events: Box<dyn futures_util::Stream<Item = ()> + Unpin>,
+}
 
 impl LinkEvents {
     /// Subscribes, in the network namespace of this thread. What happened before is not told.
     pub fn subscribe() -> Result<Self, KernelError> {
-        let broken = |cause: &dyn fmt::Display| KernelError::Broken(format!("no news of devices: {cause}"));
-        let mut socket = Socket::new(NETLINK_ROUTE).map_err(|cause| broken(&cause))?;
-        // Number 0: the kernel gives the socket a number of its own.
-        socket.bind(&SocketAddr::new(0, 0)).map_err(|cause| broken(&cause))?;
-        socket.add_membership(LINK_GROUP).map_err(|cause| broken(&cause))?;
-        Ok(Self(socket))
+        let broken = |cause: std::io::Error| KernelError::Broken(format!("no news of devices: {cause}"));
+        let runtime = Builder::new_current_thread().enable_all().build().map_err(broken)?;
+        let guard = runtime.enter();
+        let (connection, _, messages) = rtnetlink::new_multicast_connection(&[MulticastGroup::Link]).map_err(broken)?;
+        runtime.spawn(connection);
+        drop(guard);
+        Ok(Self { runtime, events: Box::new(messages.map(|_| ())) })
     }
 
     /// Waits until something happens to any device, at most for `limit`.
-    ///
-    /// What it was is not read: whoever waits looks for himself. So an error, or a message that another process sent, does no harm but
-    /// to end the wait early.
     pub fn wait(&mut self, limit: Duration) {
-        // A limit of 0 would mean to wait for ever.
-        let microseconds = i64::try_from(limit.as_micros()).unwrap_or(i64::MAX).max(1);
-        if setsockopt(&self.0, ReceiveTimeout, &TimeVal::microseconds(microseconds)).is_ok() {
-            let mut start_of_it: &mut [u8] = &mut [0; 16];
-            let _ = self.0.recv(&mut start_of_it, 0);
-        }
+        let Self { runtime, events } = self;
+        // An error of the subscription ends the wait early, and the caller looks for itself.
+        let _ = runtime.block_on(async { tokio::time::timeout(limit, events.next()).await });
     }
 }

@@ -6,10 +6,11 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock};
 
 use log::{Level, LevelFilter, Log, Metadata as Subject, Record};
 use nix::libc;
+use syslog::{Facility, LogFormat, Logger, LoggerBackend, Severity};
 
 /// Where syslog listens (glibc's `_PATH_LOG`).
 const SYSLOG_SOCKET: &str = "/dev/log";
@@ -36,7 +37,7 @@ struct Sink<E> {
     program: &'static str,
     stderr: E,
     socket: PathBuf,
-    syslog: OnceLock<Option<UnixDatagram>>,
+    syslog: OnceLock<Option<Mutex<Logger<LoggerBackend, Undated>>>>,
     path: PathBuf,
     file: OnceLock<Option<File>>,
 }
@@ -47,10 +48,14 @@ impl<E: AsFd> Sink<E> {
     }
 
     fn to_syslog(&self, level: Level, message: &str) {
-        let socket = self.syslog.get_or_init(|| connect(&self.socket));
-        if let Some(socket) = socket {
-            let _ = socket.send(packet(level, self.program, message).as_bytes());
-        }
+        let logger = self.syslog.get_or_init(|| connect(&self.socket, self.program).map(Mutex::new));
+        let Some(mut logger) = logger.as_ref().and_then(|logger| logger.lock().ok()) else { return };
+        let _ = match level {
+            Level::Error => logger.err(message),
+            Level::Warn => logger.warning(message),
+            Level::Info => logger.info(message),
+            Level::Debug | Level::Trace => logger.debug(message),
+        };
     }
 
     fn to_file(&self, line: &str) {
@@ -94,27 +99,29 @@ where
     fn flush(&self) {}
 }
 
-/// A socket to the syslog daemon that never waits: with a stuck daemon, messages are lost rather than guests held up.
-fn connect(socket: &Path) -> Option<UnixDatagram> {
+/// A logger whose socket never waits: with a stuck syslog daemon, messages are lost rather than guests held up.
+fn connect(socket: &Path, program: &'static str) -> Option<Logger<LoggerBackend, Undated>> {
     let datagrams = UnixDatagram::unbound().ok()?;
     datagrams.set_nonblocking(true).ok()?;
     datagrams.connect(socket).ok()?;
-    Some(datagrams)
+    Some(Logger::new(LoggerBackend::Unix(datagrams), Undated { program }))
 }
 
-/// A message as a local syslog daemon takes it: priority, then tag and text (RFC 3164, section 4.1).
+/// Messages as a local syslog daemon takes them: priority, then tag and text (RFC 3164, section 4.1).
 ///
 /// Without a time, which the daemon notes itself when the message arrives, as section 4.3.2 has it; systemd-journald and rsyslog do so even
 /// where there is one. To find out and write the local time would cost more than the rest of the message.
-fn packet(level: Level, program: &str, message: &str) -> String {
-    const DAEMON: u8 = 3 << 3;
-    let severity = match level {
-        Level::Error => 3,
-        Level::Warn => 4,
-        Level::Info => 6,
-        Level::Debug | Level::Trace => 7,
-    };
-    format!("<{}>{program}[{}]: {message}", DAEMON | severity, std::process::id())
+struct Undated {
+    program: &'static str,
+}
+
+impl LogFormat<&str> for Undated {
+    fn format<W: Write>(&self, sink: &mut W, severity: Severity, message: &str) -> syslog::Result<()> {
+        let priority = Facility::LOG_DAEMON as u8 | severity as u8;
+        let packet = format!("<{priority}>{}[{}]: {message}", self.program, std::process::id());
+        // In one piece: each write is a datagram.
+        sink.write_all(packet.as_bytes()).map_err(syslog::Error::Write)
+    }
 }
 
 /// The log file for appending, created where its folder exists. Nothing but a regular file will do, and no symbolic link.
