@@ -6,9 +6,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use ipnetwork::IpNetwork;
+use ipnetwork::{IpNetwork, Ipv4Network};
 use serde::{Deserialize, Serialize};
 
+use crate::dhcp::Server;
 use crate::firewall::Masquerade;
 use crate::host::AdminState;
 use crate::interface_name::InterfaceName;
@@ -135,22 +136,13 @@ pub enum Held {
         /// Whether it was there before.
         origin: Origin,
     },
-}
-
-impl Held {
-    /// Whether `other` is about the same setting, masquerade, bridge or address.
-    #[must_use]
-    pub fn same_thing(&self, other: &Self) -> bool {
-        match (self, other) {
-            (Self::Setting(one), Self::Setting(other)) => one.sysctl == other.sysctl,
-            (Self::Masquerade { masquerade: one, .. }, Self::Masquerade { masquerade: other, .. }) => one == other,
-            (Self::Bridge { name: one, .. }, Self::Bridge { name: other, .. }) => one == other,
-            (Self::Address { device, network, .. }, Self::Address { device: other, network: of_other, .. }) => {
-                device == other && network == of_other
-            }
-            _ => false,
-        }
-    }
+    /// A network that a DHCP server serves.
+    Dhcp {
+        /// The server.
+        server: Server,
+        /// The network.
+        network: Ipv4Network,
+    },
 }
 
 /// Something of the host, and the sessions that rely on it.
@@ -202,6 +194,14 @@ impl Sessions {
     #[must_use]
     pub fn setting(&self, sysctl: &Sysctl) -> Option<&Setting> {
         self.settings().find(|setting| setting.sysctl == *sysctl)
+    }
+
+    /// Every DHCP server that serves a network for a session.
+    pub fn servers(&self) -> impl Iterator<Item = &Server> {
+        self.holdings.iter().filter_map(|holding| match &holding.what {
+            Held::Dhcp { server, .. } => Some(server),
+            _ => None,
+        })
     }
 
     /// Every private bridge.

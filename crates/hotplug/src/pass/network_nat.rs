@@ -18,8 +18,9 @@ pub fn pass(invocation: &Invocation) -> Result<Report, Trouble> {
         command: request.command,
         netdev: request.netdev.clone(),
         bridge: request.network.as_ref().map(|network| network.bridge.clone()),
+        dhcp: request.dhcp,
         notes: request.antispoof.note().into_iter().collect(),
-        wants: &|netdev, host, sessions| recipe::wants(&request, netdev, host, sessions),
+        wants: &|seen| recipe::wants(&request, seen),
     };
     serve(invocation, &errand)
 }

@@ -1,6 +1,7 @@
 //! One pass of network-route.
 
 use super::router::{Errand, serve};
+use crate::dhcp::DhcpWish;
 use crate::invocation::Invocation;
 use crate::plan::network_route as recipe;
 use crate::report::{Report, Trouble};
@@ -18,8 +19,9 @@ pub fn pass(invocation: &Invocation) -> Result<Report, Trouble> {
         command: request.command,
         netdev: request.netdev.clone(),
         bridge: None,
+        dhcp: DhcpWish::No,
         notes: vec![],
-        wants: &|netdev, host, sessions| recipe::wants(&request, netdev, host, sessions),
+        wants: &|seen| recipe::wants(&request, seen),
     };
     serve(invocation, &errand)
 }

@@ -8,18 +8,20 @@ use std::time::Duration;
 use super::network_bridge::{default_routes, take_back_killed_run};
 use crate::apply::Run;
 use crate::apply::journal::Journal;
+use crate::dhcp::{DhcpWish, Server};
 use crate::dry_run;
 use crate::host::{Family, Host, Link};
 use crate::interface_name::InterfaceName;
 use crate::invocation::{Format, Invocation, Mode};
 use crate::plan::network_bridge::{Asked, choose_netdev};
-use crate::plan::router::{self as recipe, Record, Want};
+use crate::plan::router::{self as recipe, Record, Seen, Want};
 use crate::plan::{Plan, Refusal};
 use crate::report::{Report, Trouble};
 use crate::request::network::Command;
 use crate::sessions::{Owner, SessionKey, Sessions};
 use crate::sysctl::SysctlKey;
-use crate::system::lock::{self, LockName};
+use crate::system::dhcp::{About, find_server, resolver};
+use crate::system::lock::{self, Lock, LockName};
 use crate::system::state::{RunDirectory, run_directory};
 use crate::system::{Depth, System};
 
@@ -40,11 +42,12 @@ pub(super) struct Errand<'a> {
     pub netdev: Option<InterfaceName>,
     /// The private bridge, where there is to be one.
     pub bridge: Option<InterfaceName>,
+    /// Who gives guests their addresses.
+    pub dhcp: DhcpWish,
     /// What is to be said besides.
     pub notes: Vec<String>,
-    /// What a session wants of the host when its device is this one.
-    #[allow(clippy::type_complexity)] // A name for it would only be used here.
-    pub wants: &'a dyn Fn(&InterfaceName, &Host, &Sessions) -> Result<Vec<Want>, Refusal>,
+    /// What a session wants of the host.
+    pub wants: &'a dyn Fn(Seen<'_>) -> Result<Vec<Want>, Refusal>,
 }
 
 /// Serves a call.
@@ -56,11 +59,16 @@ pub(super) fn serve(invocation: &Invocation, errand: &Errand<'_>) -> Result<Repo
         (Command::Status, _) => status::status(&mut work),
         (command, Mode::DryRun) => work.command(command),
         (command, Mode::Act) => {
-            let _lock = lock::claim(LockName::NetworkRouter, LOCK_LIMIT).map_err(|error| Refusal::plain(error.to_string()))?;
+            let _lock = claim(LockName::NetworkRouter)?;
+            let _dhcp = claim(LockName::VifNatDhcp)?;
             take_back_killed_run(work.system, &work.folder, JOURNAL)?;
             work.command(command)
         }
     }
+}
+
+fn claim(name: LockName) -> Result<Lock, Refusal> {
+    lock::claim(name, LOCK_LIMIT).map_err(|error| Refusal::plain(error.to_string()))
 }
 
 /// One call: what it was asked, what it works on, and where the notes of both programs are.
@@ -83,10 +91,12 @@ impl Work<'_> {
     fn start(&mut self) -> Result<Report, Trouble> {
         let Errand { program, ref bridge, .. } = *self.errand;
         let netdev = self.uplink(self.errand.netdev.clone())?;
-        let (host, sessions) = self.observe(&netdev, bridge.as_ref())?;
-        let wants = (self.errand.wants)(&netdev, &host, &sessions)?;
+        let (mut host, sessions) = self.observe(&netdev, bridge.as_ref())?;
+        let server = find_server(self.errand.dhcp, About::Subnets, &mut host)?;
+        let seen = Seen { netdev: &netdev, host: &host, sessions: &sessions, server: server.as_ref(), resolver: &resolver() };
+        let wants = (self.errand.wants)(seen)?;
         let key = SessionKey { program, netdev, bridge: bridge.clone() };
-        let mut plan = recipe::start(&key, &wants, Record { path: &self.record, sessions: &sessions }, &host);
+        let mut plan = recipe::start(&key, &wants, Record { path: &self.record, sessions: &sessions }, &host)?;
         plan.notes.extend(self.errand.notes.iter().cloned());
         self.conclude(plan, host, format!("{key}: started"))
     }
@@ -152,6 +162,9 @@ impl Work<'_> {
         host.files = files.files;
         self.look_around(&mut host, &devices[1..])?;
         self.look_at_settings(&mut host, &sessions)?;
+        for path in sessions.servers().flat_map(files_of) {
+            self.system.note_file(&mut host, &path)?;
+        }
         Ok((host, sessions))
     }
 
@@ -195,5 +208,16 @@ impl Work<'_> {
             host.addresses.extend(addresses);
         }
         Ok(())
+    }
+}
+
+/// The files that say which networks a server serves.
+fn files_of(server: &Server) -> Vec<PathBuf> {
+    match server {
+        Server::Dnsmasq(dnsmasq) => vec![dnsmasq.drop_in.clone(), dnsmasq.keeper()],
+        Server::Dhcpd(dhcpd) => {
+            let own = [&dhcpd.configuration, &dhcpd.include];
+            own.into_iter().chain(dhcpd.arguments.as_ref()).cloned().collect()
+        }
     }
 }

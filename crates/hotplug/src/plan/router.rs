@@ -4,12 +4,13 @@ use std::path::Path;
 
 use ipnetwork::IpNetwork;
 
+use crate::dhcp::{Resolver, Server, Subnet};
 use crate::firewall::Masquerade;
 use crate::host::{ADVERTISED_PROTOCOL, Address, AddressFlags, AdminState, Family, Host, LINK_SCOPE, Lifetimes, Link};
 use crate::interface_name::InterfaceName;
 use crate::operation::{LinkChange, NewBridge, Operation};
 use crate::plan::draft::Draft;
-use crate::plan::{Plan, Refusal, forwarding};
+use crate::plan::{Plan, Refusal, dhcp, forwarding};
 use crate::request::network::Ipv6;
 use crate::sessions::{Change, Held, Holding, Origin, Owner, SessionKey, Sessions, Setting};
 use crate::sysctl::{Sysctl, SysctlKey};
@@ -45,6 +46,13 @@ pub enum Want {
         /// The address and the length of its network.
         network: IpNetwork,
     },
+    /// A network served by DHCP.
+    Dhcp {
+        /// By whom.
+        server: Server,
+        /// The network, and what its hosts are told.
+        subnet: Subnet,
+    },
 }
 
 impl Want {
@@ -56,9 +64,32 @@ impl Want {
             (Self::Address { device: of, network: wanted }, Held::Address { device, network, .. }) => {
                 device == of && network == wanted
             }
+            (Self::Dhcp { server: wanted, subnet }, Held::Dhcp { server, network }) => {
+                same_server(wanted, server) && subnet.network == *network
+            }
             _ => false,
         }
     }
+}
+
+/// Whether it is the same server; where its service and its files are may have changed.
+fn same_server(one: &Server, other: &Server) -> bool {
+    std::mem::discriminant(one) == std::mem::discriminant(other)
+}
+
+/// All that is known when a program says what it wants.
+#[derive(Clone, Copy, Debug)]
+pub struct Seen<'a> {
+    /// The device that leads outside.
+    pub netdev: &'a InterfaceName,
+    /// The host.
+    pub host: &'a Host,
+    /// What sessions rely on already.
+    pub sessions: &'a Sessions,
+    /// The DHCP server that was wished for.
+    pub server: Option<&'a Server>,
+    /// What guests are told of names.
+    pub resolver: &'a Resolver,
 }
 
 /// The settings that a router's looks and plans go by: of each device, and of devices to come.
@@ -118,13 +149,13 @@ pub fn masquerades(families: impl Iterator<Item = Family>, netdev: &InterfaceNam
 
 /// What forwarding takes: of IPv4 always, of IPv6 as asked, and only where this kernel has it.
 #[must_use]
-pub fn forwarding_wants(ipv6: Ipv6, netdev: &InterfaceName, host: &Host, sessions: &Sessions) -> Vec<Want> {
+pub fn forwarding_wants(ipv6: Ipv6, seen: Seen<'_>) -> Vec<Want> {
     let forwards = |family: Family| forwarding_of(family).map(|sysctl| Want::Setting(sysctl, "1"));
     let mut wants: Vec<Want> = forwards(Family::V4).into_iter().collect();
     if ipv6 != Ipv6::Off {
         // Before forwarding goes on: the kernel forgets at once what a router has no business to have learnt (`rt6_purge_dflt_routers()`,
         // net/ipv6/route.c).
-        let listeners = listeners(netdev, host, sessions);
+        let listeners = listeners(seen.netdev, seen.host, seen.sessions);
         wants.extend(listeners.iter().filter_map(|device| device_setting(Family::V6, device, "accept_ra", EVEN_AS_ROUTER)));
         wants.extend(forwards(Family::V6));
     }
@@ -220,18 +251,20 @@ pub fn find(
 }
 
 /// A session begins, or goes on with other wants.
-#[must_use]
-pub fn start(key: &SessionKey, wants: &[Want], record: Record<'_>, host: &Host) -> Plan {
+///
+/// # Errors
+/// When a network cannot be served by DHCP.
+pub fn start(key: &SessionKey, wants: &[Want], record: Record<'_>, host: &Host) -> Result<Plan, Refusal> {
     let mut work = Work::new(key, record, host);
     for want in wants {
-        work.hold(want);
+        work.hold(want)?;
     }
     work.let_go(|held| !wants.iter().any(|want| want.is_met_by(held)));
     work.write_record(record);
     if work.draft.plan.steps.is_empty() {
         work.draft.plan.notes.push(format!("{key}: all is in place already"));
     }
-    work.draft.plan
+    Ok(work.draft.plan)
 }
 
 /// A session ends.
@@ -257,10 +290,10 @@ impl<'a> Work<'a> {
 
     /// Sees to what is wanted. What another session, or an earlier start, has left as it should be is only shared; what somebody else has
     /// changed since is made anew, and their state is then the one to go back to.
-    fn hold(&mut self, want: &Want) {
+    fn hold(&mut self, want: &Want) -> Result<(), Refusal> {
         let place = self.sessions.holdings.iter().position(|holding| want.is_met_by(&holding.what));
         let standing = place.filter(|place| self.stands(&self.sessions.holdings[*place].what));
-        let made = if standing.is_some() { None } else { self.make(want) };
+        let made = if standing.is_some() { None } else { self.make(want)? };
         match (place, made) {
             (Some(place), made) => {
                 let holding = &mut self.sessions.holdings[place];
@@ -274,6 +307,7 @@ impl<'a> Work<'a> {
             self.set_state(name, AdminState::Up);
             forwarding::accept(&mut self.draft, name);
         }
+        Ok(())
     }
 
     /// Whether it is still as sessions left it.
@@ -284,12 +318,14 @@ impl<'a> Work<'a> {
             Held::Masquerade { masquerade, .. } => host.masquerades.contains(masquerade),
             Held::Bridge { name, .. } => host.link(name).is_some(),
             Held::Address { device, network, .. } => address_on(host, device, *network).is_some(),
+            // What is told of names, and the server's other files, may have changed: it is set up anew, which changes nothing otherwise.
+            Held::Dhcp { .. } => false,
         }
     }
 
     /// Makes what is missing; gives how it was before. Nothing where the host cannot have it.
-    fn make(&mut self, want: &Want) -> Option<Held> {
-        match want {
+    fn make(&mut self, want: &Want) -> Result<Option<Held>, Refusal> {
+        Ok(match want {
             Want::Setting(sysctl, value) => self.write(sysctl, value).map(Held::Setting),
             Want::Masquerade(masquerade) => {
                 let origin = origin(self.draft.host.masquerades.contains(masquerade));
@@ -313,7 +349,11 @@ impl<'a> Work<'a> {
                 }
                 Some(Held::Address { device: device.clone(), network: *network, origin })
             }
-        }
+            Want::Dhcp { server, subnet } => {
+                dhcp::open_subnet(&mut self.draft, server, subnet)?;
+                Some(Held::Dhcp { server: server.clone(), network: subnet.network })
+            }
+        })
     }
 
     /// Gives a setting its value, and notes what changes along with it.
@@ -372,6 +412,7 @@ impl<'a> Work<'a> {
             }
             Held::Bridge { name, origin, state } => self.give_back_bridge(name, *origin, *state),
             Held::Address { device, network, origin: Origin::Made } => self.take_address(device, *network),
+            Held::Dhcp { server, network } => dhcp::close_subnet(&mut self.draft, server, *network),
             Held::Masquerade { .. } | Held::Address { .. } => {}
         }
     }

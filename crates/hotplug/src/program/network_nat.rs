@@ -53,6 +53,29 @@ pub static NETWORK_NAT: Program = Program {
             sources: GIVEN,
         },
         Variable {
+            name: "dhcp",
+            value: "no|yes|dnsmasq|dhcpd",
+            meaning: &[
+                "Who gives guests their addresses. With dnsmasq or dhcpd, that server of this host is told of the guests' network in a file of its own; with yes,                  dnsmasq where it is installed as a service, else ISC dhcpd. On the private bridge whoever asks gets an address of the upper half of the                  network; guests of vif-nat are told their own address. A server that cannot be restarted is a warning.",
+            ],
+            default: "dhcpd where there is a file /etc/dhcpd.conf, else no",
+            sources: GIVEN,
+        },
+        Variable {
+            name: "subnet",
+            value: "NETWORK",
+            meaning: &["The network that DHCP serves."],
+            default: "10.0.0.0/8, where vif-nat's default addresses lie; with bridge, the bridge's first IPv4 network",
+            sources: GIVEN,
+        },
+        Variable {
+            name: "gateway",
+            value: "ADDRESS",
+            meaning: &["The router that guests on the private bridge are told by DHCP."],
+            default: "this host's address on the bridge",
+            sources: GIVEN,
+        },
+        Variable {
             name: "ipv6",
             value: "yes|no|nat",
             meaning: &[
@@ -83,11 +106,15 @@ pub static NETWORK_NAT: Program = Program {
         },
         Example {
             purpose: "In /etc/xen/xend-config.sxp, for guests on a private network each:",
-            lines: &["(network-script 'network-nat netdev=eth1')", "(vif-script vif-nat)"],
+            lines: &["(network-script 'network-nat netdev=eth1 dhcp=yes')", "(vif-script vif-nat)"],
         },
         Example {
             purpose: "A private network for guests with vif = ['bridge=br0'], address 192.168.2.2/24 and gateway 192.168.2.1:",
             lines: &["network-nat start bridge=br0 address=192.168.2.1/24"],
+        },
+        Example {
+            purpose: "The same, and guests may ask for their addresses by DHCP:",
+            lines: &["network-nat start bridge=br0 address=192.168.2.1/24 dhcp=yes"],
         },
         Example { purpose: "The state for a program to read:", lines: &["network-nat status --json"] },
     ],

@@ -1,11 +1,13 @@
 //! What network-nat is asked.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
-use ipnetwork::IpNetwork;
+use ipnetwork::{IpNetwork, Ipv4Network};
 
 use super::network::name;
 pub use super::network::{AntiSpoof, Command, Ipv6};
+use super::routed::parse_subnet;
+use crate::dhcp::DhcpWish;
 use crate::interface_name::InterfaceName;
 use crate::plan::Refusal;
 
@@ -27,6 +29,12 @@ pub struct NetworkNat {
     pub netdev: Option<InterfaceName>,
     /// The private network, where one is wanted.
     pub network: Option<PrivateNetwork>,
+    /// Who gives guests their addresses.
+    pub dhcp: DhcpWish,
+    /// The network that addresses are given in, where it was said.
+    pub subnet: Option<Ipv4Network>,
+    /// The router that guests on the private bridge are told by DHCP, where it is another than this host.
+    pub gateway: Option<Ipv4Addr>,
     /// What happens to IPv6, where it was said.
     pub ipv6: Option<Ipv6>,
     /// Whether all guests are to be kept to their own addresses.
@@ -44,6 +52,9 @@ impl NetworkNat {
             command: Command::parse(command)?,
             netdev: name(given("netdev"), "netdev")?,
             network: private_network(name(given("bridge"), "bridge")?, given("address"))?,
+            dhcp: DhcpWish::parse(given("dhcp"))?,
+            subnet: given("subnet").map(parse_subnet).transpose()?,
+            gateway: given("gateway").map(parse_gateway).transpose()?,
             ipv6: Ipv6::parse(given("ipv6"))?,
             antispoof: AntiSpoof::parse(given("antispoof"))?,
         })
@@ -56,6 +67,15 @@ impl NetworkNat {
         let unsaid = if self.network.as_ref().is_some_and(has_ipv6) { Ipv6::Route } else { Ipv6::Off };
         self.ipv6.unwrap_or(unsaid)
     }
+}
+
+fn parse_gateway(text: &str) -> Result<Ipv4Addr, Refusal> {
+    text.parse().map_err(|_| {
+        Refusal::plain(format!(
+            "gateway={} is not the IPv4 address of a router that guests are told of, such as 192.168.2.1",
+            text.escape_default()
+        ))
+    })
 }
 
 fn private_network(bridge: Option<InterfaceName>, address: Option<&str>) -> Result<Option<PrivateNetwork>, Refusal> {
