@@ -8,10 +8,12 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use hotplug::dhcp::dnsmasq::{self, Dnsmasq, Interfaces};
+use hotplug::dhcp::{Resolver, Server};
 use hotplug::dry_run;
 use hotplug::host::{Address, AdminState, Host};
 use hotplug::interface_name::InterfaceName;
-use hotplug::operation::{HookCall, Operation};
+use hotplug::operation::{HookCall, Operation, Service};
 use hotplug::plan::network_bridge::{self, Asked, DefaultRoute, Names, Verdict};
 use hotplug::plan::vif_routed::{Memory, Surroundings};
 use hotplug::plan::{Plan, Refusal, network_nat, network_route, router, vif_bridge, vif_routed};
@@ -24,6 +26,18 @@ use hotplug::sessions::{Owner, SessionKey, Sessions};
 
 /// Where network-route and network-nat keep their record.
 const ROUTER_RECORD: &str = "/run/xen-network/netns-1/network-router.json";
+
+/// The server that `dhcp=dnsmasq` stands for in a case.
+fn dnsmasq() -> Server {
+    Server::Dnsmasq(Dnsmasq {
+        drop_in: dnsmasq::DROP_IN.into(),
+        guests: dnsmasq::GUESTS.into(),
+        service: Service::Systemd("dnsmasq.service".to_owned()),
+        pid_file: None,
+        interfaces: Interfaces::All,
+        holder: None,
+    })
+}
 
 struct Case {
     folder: PathBuf,
@@ -115,11 +129,14 @@ impl Case {
             };
         }
         let variable = |name: &str| self.variable(name);
+        let server = (self.variable("dhcp") == Some("dnsmasq")).then(dnsmasq);
+        let resolver = Resolver::parse("nameserver 192.168.1.1\nsearch example.org\n");
+        let seen = router::Seen { netdev: &uplink, host, sessions: &sessions, server: server.as_ref(), resolver: &resolver };
         let wants = match program {
-            Owner::NetworkRoute => network_route::wants(&NetworkRoute::parse(command, variable)?, &uplink, host, &sessions)?,
-            Owner::NetworkNat => network_nat::wants(&NetworkNat::parse(command, variable)?, &uplink, host, &sessions)?,
+            Owner::NetworkRoute => network_route::wants(&NetworkRoute::parse(command, variable)?, seen)?,
+            Owner::NetworkNat => network_nat::wants(&NetworkNat::parse(command, variable)?, seen)?,
         };
-        Ok(router::start(&SessionKey { program, netdev: uplink, bridge }, &wants, record, host))
+        router::start(&SessionKey { program, netdev: uplink, bridge }, &wants, record, host)
     }
 
     fn vif_routed(&self, routing: Routing) -> Result<Plan, Refusal> {
@@ -127,7 +144,7 @@ impl Case {
         let vif = Vif::new(&call, &BackendKeys::default(), |name| self.variable(name))?;
         let memory = Memory { path: format!("/run/xen-network/netns-1/{}.json", call.device).into() };
         let default_device = self.default_routes().first().map(|route| route.device.clone());
-        let around = |uplink| Surroundings { uplink, memory: &memory, hooks: self.hooks() };
+        let around = |uplink| Surroundings { uplink, memory: &memory, dhcp: None, hooks: self.hooks() };
         if call.coming == Coming::Goes {
             return Ok(vif_routed::offline(&vif, around(None), &self.host));
         }
