@@ -9,7 +9,7 @@ use serde_json::json;
 use super::process::{self, Call};
 use super::report::{Section, Table, three_digits};
 use super::statistics::Spread;
-use super::vif::{Bench, Make, call};
+use super::vif::{Bench, Make, Mode, call};
 use crate::guest::{Hotplug, Vif};
 use crate::machine::{Error, Machine, Result};
 
@@ -63,7 +63,7 @@ type Course = (Hotplug, Storm, Storm);
 
 /// A storm of online and one of offline, each after one of `/bin/true`.
 fn storms_of(make: Make, size: u16) -> Result<[Course; 2]> {
-    let bench = Bench::new(make)?;
+    let bench = Bench::new(make, Mode::Bridge)?;
     let vifs = (0..size).map(|handle| bench.attach(handle)).collect::<Result<Vec<_>>>()?;
     let course = |action: Hotplug| {
         let calls: Vec<Call> = vifs.iter().map(|vif| call(vif, action)).collect();

@@ -8,7 +8,7 @@ use super::process::{self, Call, Calls, Cost};
 use super::report::{Bar, Section, Table, three_digits};
 use super::statistics::Spread;
 use crate::guest::{Dom0, Guest, Hotplug, Nic, Vif};
-use crate::machine::{Error, Programs, Result};
+use crate::machine::{Error, Machine, Programs, Result};
 use crate::originals::Originals;
 
 /// How often each program runs.
@@ -43,8 +43,58 @@ impl fmt::Display for Make {
     }
 }
 
-/// A host with a bridge, whose guest gets and loses a vif.
+/// How guests are connected, and so which program is measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// `vif-bridge`.
+    Bridge,
+    /// `vif-route`, with one IPv4 address.
+    Route,
+    /// `vif-nat`, with its default address.
+    Nat,
+}
+
+impl Mode {
+    /// The program's name.
+    #[must_use]
+    pub fn program(self) -> &'static str {
+        match self {
+            Self::Bridge => "vif-bridge",
+            Self::Route => "vif-route",
+            Self::Nat => "vif-nat",
+        }
+    }
+
+    /// What the host has before guests come.
+    fn prepare(self, machine: &Machine) -> Result<()> {
+        if self == Self::Bridge {
+            machine.ip(&format!("link add {BRIDGE} type bridge stp_state 0 forward_delay 0"))?;
+            return machine.ip(&format!("link set {BRIDGE} up")).map(drop);
+        }
+        for words in [
+            "link add eth0 type veth peer name far0",
+            "link set far0 up",
+            "link set eth0 up",
+            "address add 192.168.1.100/24 dev eth0",
+            "route add default via 192.168.1.1",
+        ] {
+            machine.ip(words)?;
+        }
+        Ok(())
+    }
+
+    fn nic(self) -> Nic {
+        match self {
+            Self::Bridge => Nic::on_bridge(BRIDGE),
+            Self::Route => Nic::routed("vif-route", "192.168.2.1"),
+            Self::Nat => Nic::routed("vif-nat", ""),
+        }
+    }
+}
+
+/// A host whose guest gets and loses a vif.
 pub struct Bench {
+    mode: Mode,
     guest: Guest,
     dom0: Dom0,
 }
@@ -54,7 +104,7 @@ impl Bench {
     ///
     /// # Errors
     /// As [`Dom0::new`]; and when there are no programs of that make.
-    pub fn new(make: Make) -> Result<Self> {
+    pub fn new(make: Make, mode: Mode) -> Result<Self> {
         let (dom0, guest) = (Dom0::new("dom0")?, Guest::new(7)?);
         let machine = dom0.machine();
         match make {
@@ -65,9 +115,8 @@ impl Bench {
                 machine.install_scripts(&originals.programs())?;
             }
         }
-        machine.ip(&format!("link add {BRIDGE} type bridge stp_state 0 forward_delay 0"))?;
-        machine.ip(&format!("link set {BRIDGE} up"))?;
-        Ok(Self { guest, dom0 })
+        mode.prepare(machine)?;
+        Ok(Self { mode, guest, dom0 })
     }
 
     /// The host.
@@ -82,7 +131,7 @@ impl Bench {
     pub fn attach(&self, handle: u16) -> Result<Vif> {
         let [high, low] = handle.to_be_bytes();
         let mac = Some(format!("00:16:3e:07:{high:02x}:{low:02x}"));
-        self.guest.attach(&self.dom0, Nic { handle, mac, ..Nic::on_bridge(BRIDGE) })
+        self.guest.attach(&self.dom0, Nic { handle, mac, ..self.mode.nic() })
     }
 
     /// The names of the bridge's ports.
@@ -94,13 +143,21 @@ impl Bench {
         Ok(text.lines().map(str::to_owned).collect())
     }
 
+    /// Whether packets for the guest of `vif` get to it: over the bridge, or by a route.
+    fn is_connected(&self, vif: &Vif) -> Result<bool> {
+        match self.mode {
+            Mode::Bridge => Ok(self.ports()?.contains(&vif.name())),
+            Mode::Route | Mode::Nat => Ok(self.dom0.machine().ip("route show")?.contains(&format!("dev {} ", vif.name()))),
+        }
+    }
+
     // A program that is fast because it does nothing must not win.
     fn check(&self, vif: &Vif, action: Hotplug) -> Result<()> {
-        let is_port = self.ports()?.contains(&vif.name());
+        let connected = self.is_connected(vif)?;
         let status = vif.backend("hotplug-status")?;
-        match (action, is_port, status.as_deref()) {
+        match (action, connected, status.as_deref()) {
             (Hotplug::Online, true, Some("connected")) | (Hotplug::Offline, false, _) => Ok(()),
-            _ => Err(Error::new(format!("after {} {}: bridge port {is_port}, status {status:?}", action.words()[0], vif.name()))),
+            _ => Err(Error::new(format!("after {} {}: connected {connected}, status {status:?}", action.words()[0], vif.name()))),
         }
     }
 }
@@ -147,8 +204,28 @@ struct Subject {
 /// # Errors
 /// When a program cannot be measured, or does not do what it is for.
 pub fn vif_bridge() -> Result<Section> {
+    measure(Mode::Bridge)
+}
+
+/// Measures `vif-route online` and `offline`.
+///
+/// # Errors
+/// As [`vif_bridge`].
+pub fn vif_route() -> Result<Section> {
+    measure(Mode::Route)
+}
+
+/// Measures `vif-nat online` and `offline`.
+///
+/// # Errors
+/// As [`vif_bridge`].
+pub fn vif_nat() -> Result<Section> {
+    measure(Mode::Nat)
+}
+
+fn measure(mode: Mode) -> Result<Section> {
     let mut subjects = Vec::new();
-    let benches = [(Make::Ours, Bench::new(Make::Ours)?), (Make::Original, Bench::new(Make::Original)?)];
+    let benches = [(Make::Ours, Bench::new(Make::Ours, mode)?), (Make::Original, Bench::new(Make::Original, mode)?)];
     for (make, bench) in &benches {
         let vif = bench.attach(0)?;
         for action in [Hotplug::Online, Hotplug::Offline] {
@@ -174,7 +251,7 @@ pub fn vif_bridge() -> Result<Section> {
         }
     }
     let empty = process::system_calls(benches[0].1.dom0.machine(), &Call::empty())?;
-    section(&subjects, &empty, process::peak_memory(benches[0].1.dom0.machine(), &Call::empty())?)
+    section(mode, &subjects, &empty, process::peak_memory(benches[0].1.dom0.machine(), &Call::empty())?)
 }
 
 /// A vif comes and goes, with `/bin/true` before each run of the program.
@@ -195,7 +272,7 @@ fn one_round(bench: &Bench, subjects: &[Subject]) -> Result<Vec<(Cost, Cost)>> {
     Ok(costs)
 }
 
-fn section(subjects: &[Subject], empty_calls: &Calls, empty_memory: u64) -> Result<Section> {
+fn section(mode: Mode, subjects: &[Subject], empty_calls: &Calls, empty_memory: u64) -> Result<Section> {
     let mut table = Table::new(&[
         "process",
         "wall ms",
@@ -218,11 +295,11 @@ fn section(subjects: &[Subject], empty_calls: &Calls, empty_memory: u64) -> Resu
         add("/bin/true".to_owned(), &first.samples.of_empty(), empty_memory, empty_calls)?;
     }
     for subject in subjects {
-        let name = format!("vif-bridge {}, {}", subject.action.words()[0], subject.make);
+        let name = format!("{} {}, {}", mode.program(), subject.action.words()[0], subject.make);
         add(name, &subject.samples, subject.memory, &subject.calls)?;
     }
     Ok(Section {
-        title: "vif-bridge as a whole process".to_owned(),
+        title: format!("{} as a whole process", mode.program()),
         method: format!(
             "From start to end (posix_spawn to wait4) of a program that is started directly, with the environment libxl gives it and no \
              hook; a new vif in each of {ROUNDS} rounds. `/bin/true` ran just before each run, and “× true” is the median of these \
@@ -275,7 +352,7 @@ fn raw(name: &str, samples: &Samples, memory: u64, calls: &Calls) -> Result<Valu
     }))
 }
 
-/// The bars of vif-bridge: at most twice the time of `/bin/true`, a fortieth of the original's processor time, no other process.
+/// The bars of a vif program: at most twice the time of `/bin/true`, a fortieth of the original's processor time, no other process.
 fn bars(subjects: &[Subject]) -> Result<Vec<Bar>> {
     let mut bars = Vec::new();
     for ours in subjects.iter().filter(|subject| subject.make == Make::Ours) {

@@ -21,8 +21,10 @@ enum Choice {
     WhenNamed,
 }
 
-const SUBJECTS: [Subject; 3] = [
+const SUBJECTS: [Subject; 5] = [
     Subject { name: "vif-bridge", measure: vif::vif_bridge, choice: Choice::Always },
+    Subject { name: "vif-route", measure: vif::vif_route, choice: Choice::Always },
+    Subject { name: "vif-nat", measure: vif::vif_nat, choice: Choice::Always },
     Subject { name: "outage", measure: outage::outage, choice: Choice::Always },
     Subject { name: "storm", measure: storm::storm, choice: Choice::WhenNamed },
 ];
