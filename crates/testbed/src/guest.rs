@@ -191,6 +191,12 @@ impl Nic {
     pub fn on_bridge(bridge: &str) -> Self {
         Self { bridge: Some(bridge.to_owned()), ..Self::default() }
     }
+
+    /// A card with a link of its own to dom0, made by `script` (`vif-route`, `vif-nat`), and these addresses, separated by spaces.
+    pub fn routed(script: &str, addresses: &str) -> Self {
+        let ip = (!addresses.is_empty()).then(|| addresses.to_owned());
+        Self { script: Some(script.to_owned()), ip, ..Self::default() }
+    }
 }
 
 /// What libxl asks of a hotplug program.

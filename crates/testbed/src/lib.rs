@@ -7,5 +7,6 @@ pub mod machine;
 pub mod originals;
 pub mod probe;
 pub mod state;
+pub mod talk;
 pub mod xenstore_conformance;
 pub mod xenstore_server;
