@@ -122,7 +122,7 @@ pub enum Clients {
     OnBridge {
         /// The bridge.
         bridge: InterfaceName,
-        /// Its address, which is the clients' router.
+        /// The clients' router: as a rule the host's own address on the bridge.
         router: Ipv4Addr,
     },
 }

@@ -324,7 +324,9 @@ mod tests {
     fn our_file_is_read_as_it_was_written() {
         let mut include = Include::default();
         include.open(&subnet());
-        (1..4).for_each(|number| include.put(&guest(number)));
+        for number in 1..4 {
+            include.put(&guest(number));
+        }
         let text = include.to_text().unwrap();
         assert_eq!(
             text,

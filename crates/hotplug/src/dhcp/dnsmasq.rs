@@ -148,11 +148,15 @@ fn block(server: &Dnsmasq, subnet: &Subnet) -> String {
         Some((first, last)) => format!("{first},{last}"),
         None => format!("{},static", subnet.network.network()),
     };
+    // Said aloud, because the administrator may have named another router for everybody.
+    let router = match &subnet.clients {
+        // Whatever address dnsmasq has on the device that the question came by (dnsmasq(8), --dhcp-option): dom0's end of the guest's link.
+        Clients::Listed => Ipv4Addr::UNSPECIFIED,
+        Clients::OnBridge { router, .. } => *router,
+    };
     let mut lines = vec![
         format!("dhcp-range=set:{tag},{range},{mask},{LEASE_SECONDS}s"),
-        // Whatever address dnsmasq has on the device that the question came by (dnsmasq(8), --dhcp-option): dom0's end of the guest's link.
-        // Said aloud, because the administrator may have named another router for everybody.
-        format!("dhcp-option=tag:{tag},option:router,0.0.0.0"),
+        format!("dhcp-option=tag:{tag},option:router,{router}"),
     ];
     if !subnet.name_servers.is_empty() {
         let servers: Vec<_> = subnet.name_servers.iter().map(ToString::to_string).collect();

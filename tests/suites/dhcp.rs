@@ -1,0 +1,239 @@
+//! Guests get their addresses by DHCP: real servers in dom0, a real client in every guest, and our programs between them.
+//!
+//! The servers run in the test's own namespaces only. Their init scripts are the test's: they count how often they are called.
+#![allow(clippy::unwrap_used)] // Helpers of tests are tests; clippy only knows the functions marked so.
+
+use std::collections::BTreeMap;
+use std::thread;
+
+use testbed::guest::Hotplug;
+use testbed::machine::{Machine, connect};
+
+#[path = "dhcp/office.rs"]
+mod office;
+
+use office::{Dhcpd, Dnsmasq, Lease, Office, ask, listing};
+
+/// What a guest of vif-nat with this number gets by default.
+fn default_lease(number: u16) -> Lease {
+    Lease {
+        address: format!("10.{}.{}.1", number / 256, number % 256),
+        prefix: "8".to_owned(),
+        router: format!("10.{}.{}.128", number / 256, number % 256),
+        name: format!("dom{number}"),
+        domain: "example.org".to_owned(),
+        name_servers: "192.168.1.1".to_owned(),
+    }
+}
+
+#[test]
+fn dnsmasq_gives_a_guest_address_router_name_and_name_server() {
+    let office = Office::new(Dnsmasq::default());
+    office.nat("start");
+    let guest = office.guest(4, None);
+    guest.hotplug(&office, Hotplug::Online);
+    assert_eq!(guest.lease(), Some(default_lease(4)));
+    // The client has set all that up, and it works.
+    guest.machine().run("ping", ["-c1", "-W5", "10.0.4.128"]).unwrap();
+    guest.machine().run("ping", ["-c1", "-W5", "192.168.1.1"]).unwrap();
+}
+
+#[test]
+fn dhcpd_gives_a_guest_address_router_name_and_name_server() {
+    let office = Office::new(Dhcpd::default());
+    office.nat("start");
+    let guest = office.guest(4, None);
+    guest.hotplug(&office, Hotplug::Online);
+    assert_eq!(guest.lease(), Some(default_lease(4)));
+    guest.machine().run("ping", ["-c1", "-W5", "10.0.4.128"]).unwrap();
+    guest.machine().run("ping", ["-c1", "-W5", "192.168.1.1"]).unwrap();
+}
+
+#[test]
+fn fifty_guests_come_and_go_without_a_restart_of_dnsmasq() {
+    let office = Office::new(Dnsmasq::default());
+    let before = listing(office.dom0(), "/etc");
+    office.nat("start");
+    let (restarts, pid) = (office.restarts(), office.pid());
+    assert_eq!(restarts, 1);
+    let guests: Vec<_> = (1..=50).map(|number| office.guest(number, None)).collect();
+    // As many at once as a toolstack starts.
+    thread::scope(|scope| {
+        for guest in &guests {
+            scope.spawn(|| guest.hotplug(&office, Hotplug::Online));
+        }
+    });
+    let leases: BTreeMap<u16, Option<Lease>> = thread::scope(|scope| {
+        let asking: Vec<_> = guests.iter().map(|guest| scope.spawn(|| (guest.number, guest.lease()))).collect();
+        asking.into_iter().map(|thread| thread.join().unwrap()).collect()
+    });
+    assert_eq!(leases, (1..=50).map(|number| (number, Some(default_lease(number)))).collect());
+    for guest in &guests {
+        guest.disappear();
+        guest.hotplug(&office, Hotplug::Offline);
+    }
+    assert_eq!((office.restarts(), office.pid()), (restarts, pid), "dnsmasq was restarted");
+    assert_eq!(office.entries(), [".xen-network"]);
+    office.nat("stop");
+    assert_eq!(listing(office.dom0(), "/etc"), before);
+    assert_eq!(office.entries(), [""; 0]);
+}
+
+#[test]
+fn an_address_of_a_guest_that_is_gone_is_given_to_the_next_one() {
+    let office = Office::new(Dnsmasq::default());
+    office.nat("start");
+    let first = office.guest_with(4, Some("10.9.9.9"), "00:16:3e:aa:00:01");
+    first.hotplug(&office, Hotplug::Online);
+    assert_eq!(first.lease().unwrap().address, "10.9.9.9");
+    // It goes without giving its lease back, as a guest that is destroyed.
+    first.disappear();
+    first.hotplug(&office, Hotplug::Offline);
+    let second = office.guest_with(5, Some("10.9.9.9"), "00:16:3e:aa:00:02");
+    second.hotplug(&office, Hotplug::Online);
+    assert_eq!(second.lease().unwrap().address, "10.9.9.9");
+    // And now not even an `offline` comes.
+    second.disappear();
+    let third = office.guest_with(6, Some("10.9.9.9"), "00:16:3e:aa:00:03");
+    third.hotplug(&office, Hotplug::Online);
+    let lease = third.lease().unwrap();
+    assert_eq!((lease.address.as_str(), lease.name.as_str()), ("10.9.9.9", "dom6"));
+    assert_eq!(office.entries(), [".xen-network", "guest-vif6.0@10.9.9.9"]);
+    assert_eq!(office.restarts(), 1);
+}
+
+#[test]
+fn a_guest_that_comes_again_with_another_ethernet_address_is_served() {
+    for office in [Office::new(Dnsmasq::default()), Office::new(Dhcpd::default())] {
+        office.nat("start");
+        for mac in ["00:16:3e:aa:00:01", "00:16:3e:aa:00:02", "00:16:3e:aa:00:01"] {
+            let guest = office.guest_with(4, Some("10.9.9.9"), mac);
+            guest.hotplug(&office, Hotplug::Online);
+            assert_eq!(guest.lease().unwrap().address, "10.9.9.9", "{mac}");
+            guest.disappear();
+        }
+    }
+}
+
+#[test]
+fn guests_are_served_after_dnsmasq_has_started_before_us() {
+    let office = Office::new(Dnsmasq::default());
+    office.nat("start");
+    // As after a start of the machine: /run is empty, and dnsmasq runs with our file from before.
+    office.dom0().shell("rm -r /run/xen-network*; /etc/init.d/dnsmasq restart").unwrap();
+    let restarts = office.restarts();
+    for number in [4, 5] {
+        let guest = office.guest(number, None);
+        guest.hotplug(&office, Hotplug::Online);
+        assert_eq!(guest.lease(), Some(default_lease(number)));
+    }
+    assert_eq!(office.restarts(), restarts);
+}
+
+#[test]
+fn guests_are_served_where_the_administrator_lists_interfaces() {
+    let office =
+        Office::new(Dnsmasq { configuration: "interface=eth1\ndhcp-range=192.168.7.10,192.168.7.99,1h\n", ..Dnsmasq::default() });
+    let own = office.own_client();
+    let lease = ask(&own, "eth0").unwrap();
+    assert_eq!(lease.router, "192.168.7.1");
+    office.nat("start");
+    let guest = office.guest(4, None);
+    guest.hotplug(&office, Hotplug::Online);
+    assert_eq!(guest.lease(), Some(default_lease(4)));
+    assert_eq!(ask(&own, "eth0"), Some(lease));
+}
+
+#[test]
+fn options_of_the_administrator_and_ours_do_not_mix() {
+    let configuration = "dhcp-range=192.168.7.10,192.168.7.99,1h\ndhcp-option=option:router,192.168.7.77\n\
+                         dhcp-option=option:dns-server,192.168.7.78\ndomain=lan.test\n";
+    let office = Office::new(Dnsmasq { configuration, ..Dnsmasq::default() });
+    let own = office.own_client();
+    let before = ask(&own, "eth0").unwrap();
+    assert_eq!((before.router.as_str(), before.domain.as_str()), ("192.168.7.77", "lan.test"));
+    office.nat("start");
+    let guest = office.guest(4, None);
+    guest.hotplug(&office, Hotplug::Online);
+    assert_eq!(guest.lease(), Some(default_lease(4)));
+    assert_eq!(ask(&own, "eth0"), Some(before));
+}
+
+#[test]
+fn a_private_bridge_is_served() {
+    for office in [Office::new(Dnsmasq::default()), Office::new(Dhcpd::default())] {
+        let before = listing(office.dom0(), "/etc");
+        office.nat("start bridge=br0 address=192.168.2.1/24");
+        let guest = Machine::new("guest").unwrap();
+        connect(office.dom0(), "vif4.0", &guest, "eth0").unwrap();
+        office.dom0().ip("link set vif4.0 master br0 up").unwrap();
+        let lease = ask(&guest, "eth0").unwrap();
+        assert!(lease.address.starts_with("192.168.2.") && lease.router == "192.168.2.1", "{lease:?}");
+        guest.run("ping", ["-c1", "-W5", "192.168.1.1"]).unwrap();
+        office.nat("stop bridge=br0");
+        assert_eq!(listing(office.dom0(), "/etc"), before);
+    }
+}
+
+#[test]
+fn dhcpd_hears_of_every_guest_and_forgets_it() {
+    let office = Office::new(Dhcpd { arguments: "INTERFACESv4=\"eth1\"\nINTERFACESv6=\"\"\n" });
+    let before = listing(office.dom0(), "/etc");
+    office.nat("start");
+    let started = listing(office.dom0(), "/etc");
+    let guests: Vec<_> = [4, 40].map(|number| office.guest(number, None)).into();
+    for guest in &guests {
+        guest.hotplug(&office, Hotplug::Online);
+        assert_eq!(guest.lease(), Some(default_lease(guest.number)));
+    }
+    let arguments = office.dom0().read_file("/etc/default/isc-dhcp-server").unwrap();
+    assert_eq!(arguments, "INTERFACESv4=\"eth1 vif4.0 vif40.0\"\nINTERFACESv6=\"\"\n");
+    // One goes in order, the other one's device is gone before.
+    guests[0].hotplug(&office, Hotplug::Offline);
+    assert_eq!(guests[1].lease(), Some(default_lease(40)));
+    guests[1].disappear();
+    guests[1].hotplug(&office, Hotplug::Offline);
+    assert_eq!(listing(office.dom0(), "/etc"), started);
+    office.nat("stop");
+    assert_eq!(listing(office.dom0(), "/etc"), before);
+}
+
+#[test]
+fn a_server_that_cannot_be_restarted_is_a_warning() {
+    let office = Office::new(Dhcpd::default());
+    office.nat("start");
+    office.dom0().write_program("/etc/init.d/isc-dhcp-server", "#!/bin/sh\necho 'no such luck' >&2\nexit 1\n").unwrap();
+    let guest = office.guest(4, None);
+    let outcome = guest.call(Hotplug::Online);
+    assert_eq!(outcome.status, Some(0), "{outcome}");
+    assert!(outcome.stderr.contains("/etc/init.d/isc-dhcp-server restart") && outcome.stderr.contains("no such luck"), "{outcome}");
+    assert_eq!(guest.status(), "connected");
+}
+
+#[test]
+fn without_a_word_the_old_file_of_dhcpd_decides() {
+    let office = Office::new(Dhcpd::default());
+    let guest = office.guest(4, None);
+    let mut command = guest.command(Hotplug::Online);
+    command.env_remove("dhcp");
+    office.succeed(&mut command);
+    assert_eq!(office.restarts(), 0);
+    office.dom0().shell("mv /etc/dhcp/dhcpd.conf /etc/dhcpd.conf").unwrap();
+    office.succeed(&mut command);
+    assert_eq!(office.restarts(), 1);
+    let text = office.dom0().read_file("/etc/dhcpd-xen-network.conf").unwrap();
+    assert!(text.contains("host dom4 { hardware ethernet 00:16:3e:00:04:00;"), "{text}");
+}
+
+#[test]
+fn a_server_that_is_not_there_is_told_of_before_anything_is_done() {
+    let office = Office::new(Dhcpd::default());
+    let guest = office.guest(4, None);
+    let mut command = guest.command(Hotplug::Online);
+    command.env("dhcp", "dnsmasq");
+    let outcome = testbed::guest::Outcome::of(&mut command).unwrap();
+    assert_eq!(outcome.status, Some(1), "{outcome}");
+    assert!(outcome.stderr.contains("there is no dnsmasq as a service"), "{outcome}");
+    assert_eq!(guest.status(), "error");
+    assert!(office.dom0().ip("-json address show dev vif4.0").unwrap().contains("\"operstate\":\"DOWN\""));
+}

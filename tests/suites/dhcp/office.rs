@@ -1,0 +1,325 @@
+//! A dom0 with a real DHCP server, its uplink with a router behind it, and guests that ask for their addresses.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use testbed::guest::{Dom0, Guest, Hotplug, Nic, Outcome, Vif};
+use testbed::machine::{Machine, Programs, connect, wait_for, workspace};
+
+/// A server that takes longer to start hangs.
+const START_LIMIT: Duration = Duration::from_secs(20);
+
+/// The folder that the real servers and the client were unpacked to.
+fn fetched() -> String {
+    let output = Command::new(workspace().join("tests/fetch-dhcp")).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8_lossy(&output.stdout).trim().to_owned()
+}
+
+/// Has a machine find the servers where their packages would have put them.
+fn install(machine: &Machine) {
+    let layers = format!("lowerdir={}/usr:/usr", fetched());
+    machine.run("mount", ["-t", "overlay", "-o", &layers, "overlay", "/usr"]).unwrap();
+}
+
+/// A server that can be put into a dom0.
+pub trait Install {
+    /// What `dhcp=` calls it.
+    const WORD: &'static str;
+    /// Its name in /etc/init.d and /run.
+    const NAME: &'static str;
+    /// Its files.
+    fn install(&self, dom0: &Machine);
+}
+
+/// dnsmasq, with a line or two of the administrator's.
+#[derive(Default)]
+pub struct Dnsmasq {
+    /// What the administrator has in /etc/dnsmasq.conf besides.
+    pub configuration: &'static str,
+}
+
+/// ISC dhcpd.
+pub struct Dhcpd {
+    /// What stands in /etc/default/isc-dhcp-server.
+    pub arguments: &'static str,
+}
+
+impl Default for Dhcpd {
+    fn default() -> Self {
+        Self { arguments: "INTERFACESv4=\"\"\n" }
+    }
+}
+
+/// An init script that knows `restart` alone: it counts, ends the server that it started by its id, and starts it again in the foreground
+/// of a shell that nobody waits for.
+fn init_script(name: &str, start: &str) -> String {
+    format!(
+        "#!/bin/sh\n\
+         echo restart >>/run/{name}.restarts\n\
+         if [ -e /run/{name}.pid ]; then\n\
+         \tpid=$(cat /run/{name}.pid)\n\
+         \tkill \"$pid\" 2>/dev/null || true\n\
+         \twhile [ -d \"/proc/$pid\" ]; do sleep 0.01; done\n\
+         fi\n\
+         {start} </dev/null >>/var/log/{name}.log 2>&1 &\n\
+         echo $! >/run/{name}.pid\n"
+    )
+}
+
+impl Install for Dnsmasq {
+    const WORD: &'static str = "yes";
+    const NAME: &'static str = "dnsmasq";
+
+    fn install(&self, dom0: &Machine) {
+        let configuration = format!(
+            "no-resolv\nport=0\nlog-dhcp\nlog-facility=-\npid-file=/run/dnsmasq.pid\ndhcp-leasefile=/run/dnsmasq/leases\n{}",
+            self.configuration
+        );
+        dom0.write_file("/etc/dnsmasq.conf", configuration).unwrap();
+        dom0.shell("mkdir -p /etc/dnsmasq.d /run/dnsmasq && chown nobody /run/dnsmasq").unwrap();
+        let start = "dnsmasq --keep-in-foreground --user=nobody --conf-file=/etc/dnsmasq.conf --conf-dir=/etc/dnsmasq.d";
+        dom0.write_program("/etc/init.d/dnsmasq", init_script("dnsmasq", start)).unwrap();
+    }
+}
+
+impl Install for Dhcpd {
+    const WORD: &'static str = "dhcpd";
+    const NAME: &'static str = "isc-dhcp-server";
+
+    fn install(&self, dom0: &Machine) {
+        dom0.write_file("/etc/dhcp/dhcpd.conf", "# the administrator's\ndefault-lease-time 600;\nmax-lease-time 7200;\n").unwrap();
+        dom0.write_file("/etc/default/isc-dhcp-server", self.arguments).unwrap();
+        dom0.write_file("/run/dhcpd.leases", "").unwrap();
+        let start = ". /etc/default/isc-dhcp-server\n\
+                     dhcpd -f -d -4 -cf /etc/dhcp/dhcpd.conf -lf /run/dhcpd.leases --no-pid $INTERFACESv4";
+        dom0.write_program("/etc/init.d/isc-dhcp-server", init_script("isc-dhcp-server", start)).unwrap();
+    }
+}
+
+/// Dom0 and its surroundings: eth0 leads to the LAN's router, eth1 to whatever the administrator serves himself.
+pub struct Office {
+    dom0: Dom0,
+    /// Kept for its end of the cable.
+    _router: Machine,
+    word: &'static str,
+    name: &'static str,
+}
+
+impl Office {
+    /// A dom0 whose server runs.
+    pub fn new<S: Install>(server: S) -> Self {
+        let dom0 = Dom0::new("dom0").unwrap();
+        let router = Machine::new("router").unwrap();
+        connect(dom0.machine(), "eth0", &router, "eth0").unwrap();
+        router.ip("address add 192.168.1.1/24 dev eth0").unwrap();
+        router.ip("link set eth0 up").unwrap();
+        let machine = dom0.machine();
+        machine.ip("link set eth0 up").unwrap();
+        machine.ip("address add 192.168.1.100/24 dev eth0").unwrap();
+        machine.ip("route add default via 192.168.1.1").unwrap();
+        // /etc/resolv.conf may be a link out of /etc.
+        machine.shell("rm -f /etc/resolv.conf /etc/dhcpd.conf").unwrap();
+        machine.write_file("/etc/resolv.conf", "search example.org\nnameserver 127.0.0.53\nnameserver 192.168.1.1\n").unwrap();
+        machine.install_scripts(&Programs::ours().unwrap()).unwrap();
+        install(machine);
+        server.install(machine);
+        let office = Self { dom0, _router: router, word: S::WORD, name: S::NAME };
+        if S::NAME == "dnsmasq" {
+            // It runs already; dhcpd has nothing to serve yet and would not start.
+            office.dom0().shell("/etc/init.d/dnsmasq restart").unwrap();
+        }
+        office.dom0().shell(&format!("rm -f /run/{}.restarts", S::NAME)).unwrap();
+        office
+    }
+
+    /// Dom0.
+    pub fn dom0(&self) -> &Machine {
+        self.dom0.machine()
+    }
+
+    /// Calls network-nat with the words and this server's name.
+    #[track_caller]
+    pub fn nat(&self, words: &str) {
+        let mut command = self.dom0().command("/etc/xen/scripts/network-nat");
+        command.args(words.split_whitespace()).arg(format!("dhcp={}", self.word));
+        self.succeed(&mut command);
+        // dhcpd ends at once while there is no network for it to serve.
+        if words.starts_with("start") && (self.name == "dnsmasq" || words.contains("bridge=")) {
+            self.await_server();
+        }
+    }
+
+    /// Runs a program of ours, which must succeed and say nothing that is wrong.
+    #[track_caller]
+    pub fn succeed(&self, command: &mut Command) -> Outcome {
+        let outcome = Outcome::of(command).unwrap();
+        assert!(outcome.status == Some(0) && outcome.stderr.is_empty(), "{command:?}: {outcome}; {}", self.log());
+        outcome
+    }
+
+    /// Waits until the server is up: clients that ask before wait for seconds between two questions.
+    fn await_server(&self) {
+        wait_for("the server's start", START_LIMIT, || Ok(self.dom0().shell("grep -q ':0043 ' /proc/net/udp").is_ok())).unwrap();
+    }
+
+    /// How often the server was restarted.
+    pub fn restarts(&self) -> usize {
+        self.dom0().read_file(format!("/run/{}.restarts", self.name)).unwrap_or_default().lines().count()
+    }
+
+    /// The server's process.
+    pub fn pid(&self) -> String {
+        self.dom0().read_file(format!("/run/{}.pid", self.name)).unwrap()
+    }
+
+    /// What the server has said.
+    pub fn log(&self) -> String {
+        self.dom0().read_file(format!("/var/log/{}.log", self.name)).unwrap_or_default()
+    }
+
+    /// The names of our files for dnsmasq.
+    pub fn entries(&self) -> Vec<String> {
+        self.dom0().shell("cd /run/xen-network-dhcp && ls -A").unwrap().lines().map(str::to_owned).collect()
+    }
+
+    /// A client of the administrator's own, behind eth1.
+    pub fn own_client(&self) -> Machine {
+        let client = Machine::new("client").unwrap();
+        connect(self.dom0(), "eth1", &client, "eth0").unwrap();
+        self.dom0().ip("address add 192.168.7.1/24 dev eth1").unwrap();
+        self.dom0().ip("link set eth1 up").unwrap();
+        client
+    }
+
+    /// A guest with the Ethernet address that follows from its number.
+    pub fn guest(&self, number: u16, ip: Option<&str>) -> NatGuest {
+        self.attach(number, ip, None)
+    }
+
+    /// A guest with this Ethernet address.
+    pub fn guest_with(&self, number: u16, ip: Option<&str>, mac: &str) -> NatGuest {
+        self.attach(number, ip, Some(mac.to_owned()))
+    }
+
+    fn attach(&self, number: u16, ip: Option<&str>, mac: Option<String>) -> NatGuest {
+        let guest = Guest::new(number).unwrap();
+        let nic = Nic { script: Some("vif-nat".to_owned()), ip: ip.map(str::to_owned), mac, ..Nic::default() };
+        let vif = guest.attach(&self.dom0, nic).unwrap();
+        NatGuest { number, guest, vif, word: self.word }
+    }
+}
+
+/// A guest of vif-nat.
+pub struct NatGuest {
+    /// Its domain id.
+    pub number: u16,
+    guest: Guest,
+    vif: Vif,
+    word: &'static str,
+}
+
+impl NatGuest {
+    /// Its inside.
+    pub fn machine(&self) -> &Machine {
+        self.guest.machine()
+    }
+
+    /// The call of vif-nat, as libxl makes it, with `dhcp` in the environment.
+    pub fn command(&self, hotplug: Hotplug) -> Command {
+        let mut command = self.vif.hotplug_command(hotplug);
+        command.args(hotplug.words()).env("dhcp", self.word);
+        command
+    }
+
+    /// Calls vif-nat.
+    pub fn call(&self, hotplug: Hotplug) -> Outcome {
+        Outcome::of(&mut self.command(hotplug)).unwrap()
+    }
+
+    /// Calls vif-nat, which must succeed.
+    #[track_caller]
+    pub fn hotplug(&self, office: &Office, hotplug: Hotplug) {
+        office.succeed(&mut self.command(hotplug));
+        if hotplug == Hotplug::Online {
+            office.await_server();
+        }
+    }
+
+    /// What netback waits for.
+    pub fn status(&self) -> String {
+        self.vif.backend("hotplug-status").unwrap().unwrap_or_default()
+    }
+
+    /// The device goes, as when the guest is destroyed.
+    pub fn disappear(&self) {
+        self.vif.disappear().unwrap();
+    }
+
+    /// Asks for an address.
+    pub fn lease(&self) -> Option<Lease> {
+        ask(self.machine(), "eth0")
+    }
+}
+
+/// What a server has told a client.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lease {
+    /// The client's address.
+    pub address: String,
+    /// The length of its network.
+    pub prefix: String,
+    /// Its router.
+    pub router: String,
+    /// Its name.
+    pub name: String,
+    /// Its domain.
+    pub domain: String,
+    /// Its name servers.
+    pub name_servers: String,
+}
+
+/// What udhcpc(8) calls: sets up what was leased, and writes it down.
+const CLIENT_SCRIPT: &str = "#!/bin/sh -e\n\
+    [ \"$1\" = bound ] || exit 0\n\
+    ip address replace \"$ip/$mask\" dev \"$interface\"\n\
+    [ -z \"$router\" ] || ip route replace default via \"$router\" dev \"$interface\"\n\
+    printf '%s\\n' \"$ip\" \"$mask\" \"$router\" \"$hostname\" \"$domain\" \"$dns\" >/run/lease\n";
+
+/// Has a machine ask for an address on a device. `None` when nobody answers.
+pub fn ask(machine: &Machine, device: &str) -> Option<Lease> {
+    machine.shell(&format!("rm -f /run/lease; ip link set {device} up")).unwrap();
+    machine.write_program("/etc/udhcpc.script", CLIENT_SCRIPT).unwrap();
+    // Questions at intervals of a second: the link may need one to come up.
+    let words = ["udhcpc", "-i", device, "-n", "-q", "-f", "-t", "8", "-T", "1", "-s", "/etc/udhcpc.script", "-O", "hostname"];
+    let asked = machine.run(&format!("{}/bin/busybox", fetched()), words);
+    let text = machine.read_file("/run/lease").ok();
+    assert_eq!(asked.is_ok(), text.is_some(), "{asked:?}");
+    let mut lines = text?.lines().map(str::to_owned).collect::<Vec<_>>().into_iter();
+    let mut next = || lines.next().unwrap_or_default();
+    Some(Lease { address: next(), prefix: next(), router: next(), name: next(), domain: next(), name_servers: next() })
+}
+
+/// Everything below a folder of a machine that is not the machine under the test's: kind, owner, mode and content.
+pub fn listing(machine: &Machine, folder: &str) -> BTreeMap<String, String> {
+    let mut found = BTreeMap::new();
+    let root = machine.path(folder);
+    for name in ["dnsmasq.conf", "dnsmasq.d", "dhcp", "default/isc-dhcp-server", "init.d/dnsmasq", "init.d/isc-dhcp-server"] {
+        describe(&root.join(name), &mut found);
+    }
+    found
+}
+
+fn describe(path: &Path, found: &mut BTreeMap<String, String>) {
+    let Ok(metadata) = fs::symlink_metadata(path) else { return };
+    let content = if metadata.is_file() { fs::read_to_string(path).unwrap() } else { String::new() };
+    let name = path.display().to_string();
+    found.insert(name, format!("{:o} {}:{} {content}", metadata.mode(), metadata.uid(), metadata.gid()));
+    for entry in fs::read_dir(path).into_iter().flatten() {
+        describe(&entry.unwrap().path(), found);
+    }
+}
