@@ -56,16 +56,13 @@ fn ip(lines: &str) {
                 let (name, value) = setting.split_once('=').unwrap();
                 std::fs::write(format!("/proc/sys/{name}"), value).unwrap();
             }
-            (_, device) => {
-                advertise(device, "2001:db8:9::".parse().unwrap()).unwrap();
-                await_advertised_route();
-            }
+            (_, device) => await_advertised_route(device),
         }
     }
 }
 
-/// Waits until the host has a default route, and an address, of an advertisement.
-fn await_advertised_route() {
+/// Advertises a router on `device` until the host has a default route, and an address, of it.
+fn await_advertised_route(device: &str) {
     let begin = Instant::now();
     let shows = |words: &str, text: &str| {
         let output = Command::new("ip").args(words.split(' ')).output().unwrap().stdout;
@@ -73,6 +70,7 @@ fn await_advertised_route() {
     };
     while !(shows("-6 route show default", "proto ra") && shows("-6 address show -tentative", "2001:db8:9:")) {
         assert!(begin.elapsed() < SETTLING, "the advertisement makes no default route");
+        advertise(device, "2001:db8:9::".parse().unwrap()).unwrap();
         std::thread::sleep(Duration::from_millis(2));
     }
 }

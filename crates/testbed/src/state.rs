@@ -139,11 +139,14 @@ impl State {
     // still tentative (RFC 4862, 5.4).
     fn is_settled(&self) -> bool {
         let links = self.0["links"].as_object();
-        let links_done = links.into_iter().flatten().all(|(_, link)| {
+        let has_ports = |name: &String| self.0["links"].as_object().into_iter().flatten().any(|(_, port)| port["master"] == **name);
+        let links_done = links.into_iter().flatten().all(|(name, link)| {
             let flag = |name: &str| contains(&link["flags"], name);
-            // Devices without a carrier of their own (lo) stay "UNKNOWN" for ever.
+            // Devices without a carrier of their own (lo) stay "UNKNOWN" for ever, and so does a bridge that never had a port
+            // (net/bridge/br_if.c: its carrier follows from its ports).
             let kind = link["linkinfo"]["info_kind"].as_str().unwrap_or_default();
-            let shown_up = link["operstate"] == "UP" || (link["operstate"] == "UNKNOWN" && kind != "bridge" && kind != "veth");
+            let shown_up = link["operstate"] == "UP"
+                || (link["operstate"] == "UNKNOWN" && kind != "veth" && (kind != "bridge" || !has_ports(name)));
             shown_up == (flag("UP") && flag("LOWER_UP"))
         });
         let devices = self.0["addresses"].as_object();
