@@ -35,7 +35,7 @@ pub enum Step {
     /// `card NAME ADDRESS...`: makes a network card of dom0 with a fixed MAC address and these addresses; it and the other end of its
     /// cable are up.
     Card(String, Vec<String>),
-    /// `file PATH LINE`: adds a line to a file of dom0, which is compared from now on.
+    /// `file PATH LINE` or `file PATH`: adds a line, or none, to a file of dom0, which is compared from now on.
     File(String, String),
     /// `program PATH LINE`: the same for a file that can be run, after a first line `#!/bin/sh`.
     Program(String, String),

@@ -92,7 +92,7 @@ impl Twin {
             Step::Card(name, addresses) => make_card(machine, name, addresses),
             Step::File(path, line) => {
                 self.files.insert(path.clone());
-                add_line(machine, path, line)
+                if line.is_empty() { Ok(()) } else { add_line(machine, path, line) }
             }
             Step::Program(path, line) => {
                 self.files.insert(path.clone());
