@@ -142,7 +142,7 @@ pub struct StoreEntry {
 /// How a server is told to read its configuration anew.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Service {
-    /// `systemctl restart UNIT`, and nothing where the unit is not wanted to run.
+    /// `systemctl restart UNIT`.
     Systemd(String),
     /// `SCRIPT restart`, the older way.
     InitScript(PathBuf),

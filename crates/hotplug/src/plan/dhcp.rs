@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use ipnetwork::Ipv4Network;
 
 use crate::dhcp::dhcpd::{self, Dhcpd, Include};
-use crate::dhcp::dnsmasq::{self, Dnsmasq};
+use crate::dhcp::dnsmasq::{self, Dnsmasq, Interfaces};
 use crate::dhcp::{Guest, Server, Subnet, fit_for_files};
 use crate::interface_name::InterfaceName;
 use crate::operation::{LeaseEnd, Operation, Service};
@@ -22,12 +22,13 @@ pub fn offer(draft: &mut Draft, server: &Server, guest: &Guest) -> Result<(), Re
         Server::Dnsmasq(server) => offer_by_dnsmasq(draft, server, guest),
         Server::Dhcpd(server) => {
             fit_for_files(&guest.device)?;
-            change_dhcpd(draft, server, |include, arguments| {
+            let change = change_dhcpd(draft, server, |include, arguments| {
                 for displaced in include.put(guest) {
                     *arguments = dhcpd::without_argument(arguments, &displaced);
                 }
                 *arguments = dhcpd::with_argument(arguments, &guest.device);
             });
+            restart_dhcpd(draft, server, change);
         }
     }
     Ok(())
@@ -37,10 +38,13 @@ pub fn offer(draft: &mut Draft, server: &Server, guest: &Guest) -> Result<(), Re
 pub fn withdraw(draft: &mut Draft, server: &Server, device: &InterfaceName) {
     match server {
         Server::Dnsmasq(server) => withdraw_from_dnsmasq(draft, server, device),
-        Server::Dhcpd(server) => change_dhcpd(draft, server, |include, arguments| {
-            include.remove(device);
-            *arguments = dhcpd::without_argument(arguments, device);
-        }),
+        Server::Dhcpd(server) => {
+            let change = change_dhcpd(draft, server, |include, arguments| {
+                include.remove(device);
+                *arguments = dhcpd::without_argument(arguments, device);
+            });
+            restart_dhcpd(draft, server, change);
+        }
     }
 }
 
@@ -59,14 +63,7 @@ pub fn open_subnet(draft: &mut Draft, server: &Server, subnet: &Subnet) -> Resul
 pub fn close_subnet(draft: &mut Draft, server: &Server, network: Ipv4Network) {
     match server {
         Server::Dnsmasq(server) => close_at_dnsmasq(draft, server, network),
-        Server::Dhcpd(server) => change_dhcpd(draft, server, |include, arguments| {
-            let bridges =
-                include.subnets.iter().filter(|subnet| subnet.network == network).filter_map(|subnet| subnet.bridge.clone());
-            for bridge in bridges.collect::<Vec<_>>() {
-                *arguments = dhcpd::without_argument(arguments, &bridge);
-            }
-            include.close(network);
-        }),
+        Server::Dhcpd(server) => close_at_dhcpd(draft, server, network),
     }
 }
 
@@ -102,6 +99,12 @@ fn offer_by_dnsmasq(draft: &mut Draft, server: &Dnsmasq, guest: &Guest) {
             guest.device
         ));
     }
+    if server.interfaces == Interfaces::Listed && !guest.device.as_str().starts_with("vif") {
+        draft.plan.notes.push(format!(
+            "dnsmasq serves the interfaces that its configuration lists, and vif*: add interface={0} there for the guest of {0}",
+            guest.device
+        ));
+    }
     let path = server.guest_file(&guest.device, guest.address);
     // A folder that was not there when dnsmasq started is not watched, and what once stood in a file stays in its memory.
     let mut memory = settle(draft, &server.keeper(), Some(KEEPER.to_owned()));
@@ -110,7 +113,8 @@ fn offer_by_dnsmasq(draft: &mut Draft, server: &Dnsmasq, guest: &Guest) {
     }
     for other in guest_files(draft, server, |device, address| *device == guest.device || address == guest.address) {
         if other != path {
-            draft.must(Operation::RemoveFile(other));
+            // Whoever it belonged to may be removing it at this moment.
+            draft.may(Operation::RemoveFile(other));
             memory = Change::Made;
         }
     }
@@ -136,7 +140,10 @@ fn guest_files(draft: &Draft, server: &Dnsmasq, wanted: impl Fn(&InterfaceName, 
 fn withdraw_from_dnsmasq(draft: &mut Draft, server: &Dnsmasq, device: &InterfaceName) {
     let files = guest_files(draft, server, |other, _| other == device);
     let found = !files.is_empty();
-    draft.must_all(files.into_iter().map(Operation::RemoveFile));
+    for file in files {
+        // The guest that has its address now may have removed it already.
+        draft.may(Operation::RemoveFile(file));
+    }
     if found {
         hang_up(draft, server);
     }
@@ -169,7 +176,8 @@ fn close_at_dnsmasq(draft: &mut Draft, server: &Dnsmasq, network: Ipv4Network) {
     if wanted.is_none() {
         settle(draft, &server.keeper(), None);
     }
-    if settle(draft, &server.drop_in, wanted) == Change::Made {
+    // One that the administrator has stopped stays so.
+    if settle(draft, &server.drop_in, wanted) == Change::Made && server.pid_file.is_some() {
         draft.may(Operation::Restart(server.service.clone()));
     }
 }
@@ -196,7 +204,7 @@ fn open_at_dhcpd(draft: &mut Draft, server: &Dhcpd, subnet: &Subnet) -> Result<(
         ));
     }
     subnet.bridge().map_or(Ok(()), fit_for_files)?;
-    change_dhcpd(draft, server, |include, arguments| {
+    let change = change_dhcpd(draft, server, |include, arguments| {
         for device in &server.gone {
             include.remove(device);
             *arguments = dhcpd::without_argument(arguments, device);
@@ -208,13 +216,37 @@ fn open_at_dhcpd(draft: &mut Draft, server: &Dhcpd, subnet: &Subnet) -> Result<(
             }
         }
     });
+    if has_clients(draft, server) {
+        restart_dhcpd(draft, server, change);
+    }
     Ok(())
 }
 
+fn close_at_dhcpd(draft: &mut Draft, server: &Dhcpd, network: Ipv4Network) {
+    let had_clients = has_clients(draft, server);
+    let change = change_dhcpd(draft, server, |include, arguments| {
+        let (closing, _): (Vec<_>, Vec<_>) = include.subnets.iter().partition(|subnet| subnet.network == network);
+        for bridge in closing.iter().filter_map(|subnet| subnet.bridge.as_ref()) {
+            *arguments = dhcpd::without_argument(arguments, bridge);
+        }
+        include.close(network);
+    });
+    if had_clients {
+        restart_dhcpd(draft, server, change);
+    }
+}
+
+/// Whether there is anybody for dhcpd to serve, be it the administrator's own clients. While there is not, it does not start (`Not
+/// configured to listen on any interfaces!`), and whoever comes first has it restarted anyway.
+fn has_clients(draft: &Draft, server: &Dhcpd) -> bool {
+    let include = Include::parse(text(draft, &server.include).unwrap_or_default());
+    let own = dhcpd::declared_networks(text(draft, &server.configuration).unwrap_or_default());
+    !own.is_empty() || !include.hosts.is_empty() || include.subnets.iter().any(|subnet| subnet.bridge.is_some())
+}
+
 /// Changes our file and the list of devices, and sees to it that the administrator's file includes ours exactly while it is there: dhcpd does
-/// not start where a file that is included is missing. Then the server, if there was anything to change, reads all anew: it knows no other
-/// way than a restart.
-fn change_dhcpd(draft: &mut Draft, server: &Dhcpd, change: impl FnOnce(&mut Include, &mut String)) {
+/// not start where a file that is included is missing.
+fn change_dhcpd(draft: &mut Draft, server: &Dhcpd, change: impl FnOnce(&mut Include, &mut String)) -> Change {
     let mut include = Include::parse(text(draft, &server.include).unwrap_or_default());
     let seen = server.arguments.as_deref().and_then(|path| text(draft, path)).map(str::to_owned);
     let mut arguments = seen.clone().unwrap_or_default();
@@ -233,7 +265,12 @@ fn change_dhcpd(draft: &mut Draft, server: &Dhcpd, change: impl FnOnce(&mut Incl
     if let Some(path) = server.arguments.as_deref().filter(|_| seen.is_some()) {
         changes.push(settle(draft, path, Some(arguments)));
     }
-    if changes.contains(&Change::Made) {
+    if changes.contains(&Change::Made) { Change::Made } else { Change::NotNeeded }
+}
+
+/// Has dhcpd read its files anew, where they have changed: it knows no other way than a restart.
+fn restart_dhcpd(draft: &mut Draft, server: &Dhcpd, change: Change) {
+    if change == Change::Made {
         draft.may(Operation::Restart(server.service.clone()));
     }
 }

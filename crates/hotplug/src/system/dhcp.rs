@@ -137,7 +137,7 @@ fn dnsmasq_below(files: &Files, about: About<'_>, host: &mut Host) -> Result<Opt
     let texts = dnsmasq_configuration(files);
     let option = |name: &str| texts.iter().rev().find_map(|text| dnsmasq::option_value(text, name)).map(str::to_owned);
     server.pid_file = match option("pid-file") {
-        Some(path) => Some(files.path(&path)),
+        Some(path) => first_file(files, &[&path]),
         None => first_file(files, &["/run/dnsmasq/dnsmasq.pid", "/run/dnsmasq.pid"]),
     };
     if texts.iter().any(|text| dnsmasq::lists_interfaces(text)) {
@@ -267,4 +267,223 @@ fn release(end: &LeaseEnd) -> Vec<u8> {
     // The least that BOOTP's relays pass on (RFC 1542, section 2.1).
     message.resize(message.len().max(300), 0);
     message
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    struct Machine {
+        root: tempfile::TempDir,
+    }
+
+    impl Machine {
+        fn new(content: &[(&str, &str)]) -> Self {
+            let machine = Self { root: tempfile::tempdir().unwrap() };
+            machine.write(content);
+            machine
+        }
+
+        fn write(&self, content: &[(&str, &str)]) {
+            for (path, text) in content {
+                let path = self.path(path);
+                fs::create_dir_all(path.parent().unwrap()).unwrap();
+                fs::write(path, text).unwrap();
+            }
+        }
+
+        fn path(&self, path: &str) -> PathBuf {
+            self.root.path().join(path.trim_start_matches('/'))
+        }
+
+        fn find(&self, wish: DhcpWish, about: About<'_>) -> (Result<Option<Server>, Refusal>, Host) {
+            let mut host = Host::default();
+            let found = find_below(&Files::below(self.root.path()), wish, about, &mut host);
+            (found, host)
+        }
+
+        fn dnsmasq(&self, about: About<'_>) -> (Dnsmasq, Host) {
+            match self.find(DhcpWish::Dnsmasq, about) {
+                (Ok(Some(Server::Dnsmasq(server))), host) => (server, host),
+                (other, _) => panic!("{other:?}"),
+            }
+        }
+
+        fn dhcpd(&self, about: About<'_>) -> (Dhcpd, Host) {
+            match self.find(DhcpWish::Dhcpd, about) {
+                (Ok(Some(Server::Dhcpd(server))), host) => (server, host),
+                (other, _) => panic!("{other:?}"),
+            }
+        }
+    }
+
+    const DNSMASQ: [(&str, &str); 3] = [("/usr/sbin/dnsmasq", ""), ("/etc/init.d/dnsmasq", ""), ("/etc/dnsmasq.d/README", "")];
+    const DHCPD: [(&str, &str); 3] =
+        [("/usr/sbin/dhcpd", ""), ("/etc/init.d/isc-dhcp-server", ""), ("/etc/dhcp/dhcpd.conf", "# own\n")];
+
+    fn word(found: &Result<Option<Server>, Refusal>) -> &'static str {
+        match found {
+            Ok(Some(Server::Dnsmasq(_))) => "dnsmasq",
+            Ok(Some(Server::Dhcpd(_))) => "dhcpd",
+            Ok(None) => "none",
+            Err(_) => "refused",
+        }
+    }
+
+    #[test]
+    fn the_word_decides_and_yes_prefers_dnsmasq() {
+        let nothing = Machine::new(&[]);
+        let both = Machine::new(&[DNSMASQ, DHCPD].concat());
+        let dhcpd = Machine::new(&DHCPD);
+        let old = Machine::new(&[&DHCPD[..2], &[("/etc/dhcpd.conf", "")]].concat());
+        let left_over = Machine::new(&[("/etc/dhcpd.conf", "")]);
+        for (machine, wish, expected) in [
+            (&nothing, DhcpWish::Unsaid, "none"),
+            (&nothing, DhcpWish::No, "none"),
+            (&nothing, DhcpWish::Yes, "refused"),
+            (&both, DhcpWish::Yes, "dnsmasq"),
+            (&both, DhcpWish::Dhcpd, "dhcpd"),
+            (&both, DhcpWish::No, "none"),
+            (&both, DhcpWish::Unsaid, "none"),
+            (&dhcpd, DhcpWish::Yes, "dhcpd"),
+            (&dhcpd, DhcpWish::Dnsmasq, "refused"),
+            (&old, DhcpWish::Unsaid, "dhcpd"),
+            (&left_over, DhcpWish::Unsaid, "none"),
+        ] {
+            assert_eq!(word(&machine.find(wish, About::Subnets).0), expected, "{wish:?}");
+        }
+    }
+
+    #[test]
+    fn dnsmasq_without_a_service_is_somebody_elses() {
+        // libvirt needs the program, and starts it for its own networks.
+        let machine = Machine::new(&[DNSMASQ[0], DNSMASQ[2]]);
+        assert_eq!(word(&machine.find(DhcpWish::Yes, About::Subnets).0), "refused");
+        let removed = Machine::new(&DNSMASQ[1..]);
+        assert_eq!(word(&removed.find(DhcpWish::Yes, About::Subnets).0), "refused");
+    }
+
+    #[test]
+    fn systemds_unit_goes_before_the_init_script() {
+        let machine = Machine::new(&DNSMASQ);
+        assert_eq!(machine.dnsmasq(About::Subnets).0.service, Service::InitScript(machine.path("/etc/init.d/dnsmasq")));
+        machine.write(&[("/lib/systemd/system/dnsmasq.service", "")]);
+        assert_eq!(machine.dnsmasq(About::Subnets).0.service, Service::InitScript(machine.path("/etc/init.d/dnsmasq")));
+        machine.write(&[("/run/systemd/system/other.service", "")]);
+        assert_eq!(machine.dnsmasq(About::Subnets).0.service, Service::Systemd("dnsmasq.service".to_owned()));
+        let dhcpd =
+            Machine::new(&[&DHCPD[..], &[("/run/systemd/system/x", ""), ("/usr/lib/systemd/system/dhcpd.service", "")]].concat());
+        let (server, _) = dhcpd.dhcpd(About::Subnets);
+        assert_eq!(server.service, Service::Systemd("dhcpd.service".to_owned()));
+        assert_eq!(server.init_script, Some(dhcpd.path("/etc/init.d/isc-dhcp-server")));
+    }
+
+    #[test]
+    fn the_administrators_settings_of_dnsmasq_are_found() {
+        let machine = Machine::new(&DNSMASQ);
+        let (server, _) = machine.dnsmasq(About::Subnets);
+        assert_eq!((server.pid_file, server.interfaces), (None, Interfaces::All));
+        machine.write(&[("/run/dnsmasq/dnsmasq.pid", "7"), ("/etc/dnsmasq.d/xen-network.conf", "interface=vif*\n")]);
+        let (server, host) = machine.dnsmasq(About::Subnets);
+        assert_eq!((server.pid_file, server.interfaces), (Some(machine.path("/run/dnsmasq/dnsmasq.pid")), Interfaces::All));
+        assert_eq!(host.files[&server.drop_in].as_deref(), Some("interface=vif*\n"));
+        machine.write(&[
+            ("/run/own.pid", "8"),
+            ("/etc/dnsmasq.conf", "pid-file=/run/own.pid\n"),
+            ("/etc/dnsmasq.d/own", "interface=eth1\n"),
+            ("/etc/dnsmasq.d/old.dpkg-old", "pid-file=/nowhere\n"),
+        ]);
+        let (server, _) = machine.dnsmasq(About::Subnets);
+        assert_eq!((server.pid_file, server.interfaces), (Some(machine.path("/run/own.pid")), Interfaces::Listed));
+    }
+
+    #[test]
+    fn only_files_of_the_device_or_the_address_are_read() {
+        let machine = Machine::new(&DNSMASQ);
+        machine.write(&[
+            ("/run/xen-network-dhcp/guest-vif1.0@10.0.1.1", "own"),
+            ("/run/xen-network-dhcp/guest-vif9.0@10.0.1.1", "same address"),
+            ("/run/xen-network-dhcp/guest-vif1.0@10.0.9.9", "same device"),
+            ("/run/xen-network-dhcp/guest-vif10.0@10.0.1.10", "other"),
+            ("/run/xen-network-dhcp/notes", "not ours"),
+            ("/var/lib/misc/dnsmasq.leases", "1 00:16:3e:00:00:01 10.0.1.1 x *\n"),
+        ]);
+        let device = "vif1.0".parse().unwrap();
+        let (server, host) = machine.dnsmasq(About::Guest { device: &device, address: Some(Ipv4Addr::new(10, 0, 1, 1)) });
+        let texts: Vec<_> = host.files.values().flatten().map(String::as_str).collect();
+        assert_eq!(texts, ["own", "same device", "same address"]);
+        assert!(server.holder.is_some());
+        let (server, host) = machine.dnsmasq(About::Guest { device: &device, address: None });
+        assert_eq!((server.holder, host.files.values().flatten().count()), (None, 2));
+    }
+
+    #[test]
+    fn the_files_of_dhcpd_are_where_its_distribution_has_them() {
+        let machine = Machine::new(&DHCPD);
+        let (server, host) = machine.dhcpd(About::Subnets);
+        assert_eq!(server.include, machine.path("/etc/dhcp/dhcpd-xen-network.conf"));
+        assert_eq!((server.arguments, host.files.len()), (None, 2));
+        for path in ["/etc/default/isc-dhcp-server", "/etc/default/dhcp3-server", "/etc/sysconfig/dhcpd"] {
+            machine.write(&[(path, "INTERFACES=\n")]);
+            assert_eq!(machine.dhcpd(About::Subnets).0.arguments, Some(machine.path(path)));
+        }
+        let variables = Server::Dhcpd(machine.dhcpd(About::Subnets).0).hook_variables();
+        let names: Vec<_> = variables.iter().map(|(name, value)| (name.as_str(), value.rsplit('/').next().unwrap())).collect();
+        assert_eq!(names, [("dhcpd_conf_file", "dhcpd.conf"), ("dhcpd_init_file", "isc-dhcp-server"), ("dhcpd_arg_file", "dhcpd")]);
+    }
+
+    #[test]
+    fn devices_that_are_gone_are_told_of_to_network_nat() {
+        let line = |device: &str, number| {
+            format!("host dom{number} {{ hardware ethernet 00:16:3e:00:00:01; fixed-address 10.0.0.{number}; }} # {device}\n")
+        };
+        let machine = Machine::new(&DHCPD);
+        machine.write(&[
+            ("/etc/dhcp/dhcpd-xen-network.conf", &(line("vif1.0", 1) + &line("vif2.0", 2))),
+            ("/sys/class/net/vif2.0/address", ""),
+        ]);
+        assert_eq!(machine.dhcpd(About::Subnets).0.gone, ["vif1.0".parse().unwrap()]);
+        let device = "vif3.0".parse().unwrap();
+        assert_eq!(machine.dhcpd(About::Guest { device: &device, address: None }).0.gone, []);
+    }
+
+    #[test]
+    fn a_configuration_that_is_not_text_is_refused() {
+        let machine = Machine::new(&DHCPD);
+        fs::write(machine.path("/etc/dhcp/dhcpd.conf"), b"# caf\xe9\n").unwrap();
+        let (found, _) = machine.find(DhcpWish::Dhcpd, About::Subnets);
+        let sentence = found.unwrap_err().to_string();
+        assert!(sentence.contains("/etc/dhcp/dhcpd.conf: ") && sentence.contains("UTF-8"), "{sentence}");
+    }
+
+    #[test]
+    fn a_resolver_on_the_loopback_address_is_looked_behind() {
+        let machine = Machine::new(&[("/etc/resolv.conf", "nameserver 127.0.0.53\nsearch lan\n")]);
+        let files = Files::below(machine.root.path());
+        assert!(resolver_below(&files).name_servers.is_empty());
+        machine.write(&[("/run/systemd/resolve/resolv.conf", "nameserver 192.168.1.1\nsearch other\n")]);
+        let resolver = resolver_below(&files);
+        assert_eq!(resolver.name_servers, [Ipv4Addr::new(192, 168, 1, 1)]);
+        assert_eq!(resolver.domain, "lan".parse().ok());
+    }
+
+    #[test]
+    fn a_release_is_as_rfc_2131_has_it() {
+        let end = LeaseEnd {
+            device: "vif4.0".parse().unwrap(),
+            server: Ipv4Addr::new(10, 0, 4, 128),
+            address: Ipv4Addr::new(10, 0, 4, 1),
+            holder: dnsmasq::Holder { mac: "00:16:3e:00:04:00".parse().unwrap(), client_id: vec![1, 2, 3] },
+        };
+        let message = release(&end);
+        assert_eq!(message.len(), 300);
+        assert_eq!(message[..4], [1, 1, 6, 0]);
+        assert_eq!(message[12..16], [10, 0, 4, 1], "ciaddr");
+        assert_eq!(message[28..34], [0, 0x16, 0x3e, 0, 4, 0], "chaddr");
+        assert_eq!(message[236..260], [99, 130, 83, 99, 53, 1, 7, 54, 4, 10, 0, 4, 128, 61, 3, 1, 2, 3, 255, 0, 0, 0, 0, 0]);
+        let longest = LeaseEnd { holder: dnsmasq::Holder { client_id: vec![7; 255], ..end.holder.clone() }, ..end };
+        assert_eq!(release(&longest).last(), Some(&255));
+    }
 }

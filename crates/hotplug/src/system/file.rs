@@ -78,8 +78,10 @@ fn real(path: &Path) -> io::Result<PathBuf> {
 /// Sees to it that `folder` is there, and that nobody but root or ourselves can write to it.
 fn own(folder: &Path) -> io::Result<()> {
     match DirBuilder::new().mode(0o755).create(folder) {
-        Err(error) if error.kind() != ErrorKind::AlreadyExists => return Err(error),
-        _ => {}
+        // The umask of the caller does not count.
+        Ok(()) => fs::set_permissions(folder, Permissions::from_mode(0o755))?,
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+        Err(error) => return Err(error),
     }
     let explained = |cause: String| io::Error::other(format!("the folder {}: {cause}", folder.display()));
     trusted(&fs::metadata(folder)?).map_err(explained)
