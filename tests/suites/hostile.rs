@@ -191,6 +191,27 @@ const VIF_BRIDGE: Grammar = Grammar {
     ],
 };
 
+const NETWORK_ROUTE: Grammar = Grammar {
+    program: "network-route",
+    commands: &["start", "stop", "status"],
+    variables: &[("netdev", &["eth0", "eth1"]), ("masquerade", &["yes", "no"]), ("ipv6", &["yes", "no", "nat"])],
+};
+
+const NETWORK_NAT: Grammar = Grammar {
+    program: "network-nat",
+    commands: &["start", "stop", "status"],
+    variables: &[
+        ("netdev", &["eth0", "eth1"]),
+        ("bridge", &["br0", "br1"]),
+        ("address", &["192.168.2.1/24", "192.168.2.1/24 fd00:2::1/64", "10.9.0.1/16,10.9.0.2/16"]),
+        ("ipv6", &["yes", "no", "nat"]),
+        ("dhcp", &["no"]),
+        ("subnet", &["10.0.0.0/8", "192.168.2.0/24"]),
+        ("gateway", &["192.168.2.254"]),
+        ("antispoof", &["yes", "no"]),
+    ],
+};
+
 /// One call: its words and its environment.
 struct Call {
     words: Vec<OsString>,
@@ -398,6 +419,85 @@ fn put_back(call: &Call, before: &str) {
         assert!(output.status.success(), "after {}: {}", call.described(&NETWORK_BRIDGE), String::from_utf8_lossy(&output.stderr));
     }
     assert_eq!(fingerprint(), before, "after {} and stop", call.described(&NETWORK_BRIDGE));
+}
+
+#[test]
+fn network_route_bears_any_call() {
+    on_all_hosts("network-route", |dice| router_bears_any_call(dice, &NETWORK_ROUTE));
+}
+
+#[test]
+fn network_nat_bears_any_call() {
+    on_all_hosts("network-nat", |dice| router_bears_any_call(dice, &NETWORK_NAT));
+}
+
+fn router_bears_any_call(mut dice: Dice, grammar: &Grammar) -> Tally {
+    let lan = Lan::new(&["eth0", "eth1"]);
+    ip_lines(
+        &lan.dom0,
+        "link set eth0 up\nlink set eth1 up\naddress add 192.168.1.100/24 dev eth0\naddress add 2001:db8::1/64 dev eth0
+         link add br1 address 02:00:00:00:00:01 type bridge\naddress add 192.168.3.1/24 dev br1",
+    );
+    let before = settled(&lan.dom0);
+    let tally = lan.dom0.inside(|| call_router(&mut dice, grammar)).unwrap();
+    assert_no_marker(&lan.dom0, grammar.program);
+    lan.assert_as(&before);
+    tally
+}
+
+fn call_router(dice: &mut Dice, grammar: &Grammar) -> Tally {
+    let mut tally = Tally::default();
+    let before = router_fingerprint();
+    for _ in 0..CALLS / HOSTS {
+        let call = Call::new(dice, grammar);
+        let output = call.run(grammar);
+        let changed = router_fingerprint() != before;
+        if let Some(complaint) = complaint(grammar, &output, changed) {
+            panic!("{}\n{complaint}", call.described(grammar));
+        }
+        if changed {
+            stop_router(&call, grammar);
+            let now = router_fingerprint();
+            assert!(now == before, "after {} and stop:\n{}", call.described(grammar), changed_lines(&before, &now));
+        }
+        tally.count(&output);
+    }
+    tally
+}
+
+/// Devices, addresses and routes, the settings of a router, and the record that tells of everything else.
+fn router_fingerprint() -> String {
+    // The inner nodes of the routing trie depend on how it grew (net/ipv4/fib_trie.c, `resize()`).
+    let lines = fingerprint();
+    let lines = lines.lines().map(str::trim_start).filter(|line| !line.starts_with("+--"));
+    let mut text: String = lines.map(|line| format!("{line}\n")).collect();
+    for family in ["ipv4", "ipv6"] {
+        for place in ["all", "default", "eth0", "eth1", "br1"] {
+            for key in ["forwarding", "accept_redirects", "proxy_arp", "proxy_ndp", "accept_ra"] {
+                let value = fs::read_to_string(format!("/proc/sys/net/{family}/conf/{place}/{key}")).unwrap_or_default();
+                writeln!(text, "{family} {place} {key} {}", value.trim()).unwrap();
+            }
+        }
+    }
+    text + &record_of_router()
+}
+
+fn record_of_router() -> String {
+    let folders = fs::read_dir("/run/xen-network").into_iter().flatten();
+    folders.filter_map(|folder| fs::read_to_string(folder.unwrap().path().join("network-router.json")).ok()).collect()
+}
+
+/// Ends the session that a call has rightly begun.
+fn stop_router(call: &Call, grammar: &Grammar) {
+    let record: serde_json::Value = serde_json::from_str(&record_of_router()).unwrap();
+    let session = &record["holdings"][0]["sessions"][0];
+    let mut stop = Command::new(format!("{SCRIPTS}/{}", grammar.program));
+    stop.env_clear().arg("stop");
+    for name in ["netdev", "bridge"] {
+        stop.args(session[name].as_str().map(|value| format!("{name}={value}")));
+    }
+    let output = stop.output().unwrap();
+    assert!(output.status.success(), "after {}: {}", call.described(grammar), String::from_utf8_lossy(&output.stderr));
 }
 
 /// The keys of the backend that a guest's configuration fills, with good values.
