@@ -18,14 +18,7 @@ impl Originals {
     /// # Errors
     /// When they can neither be found nor fetched.
     pub fn fetched() -> Result<Self> {
-        let script = workspace().join("tests/fetch-originals");
-        let act = || "fetch Debian's original scripts".to_owned();
-        let output = Command::new(&script).output().map_err(Error::in_act(act()))?;
-        if !output.status.success() {
-            let cause = String::from_utf8_lossy(&output.stderr).trim().to_owned();
-            return Err(Error::in_act(act())(cause));
-        }
-        Ok(Self(PathBuf::from(String::from_utf8_lossy(&output.stdout).trim())))
+        fetched("tests/fetch-originals").map(Self)
     }
 
     /// The scripts, to be put into a machine.
@@ -41,4 +34,18 @@ impl Originals {
         let layers = format!("lowerdir={}:/usr", self.0.join("usr").display());
         machine.run("mount", ["-t", "overlay", "-o", &layers, "overlay", "/usr"]).map(drop)
     }
+}
+
+/// The folder of programs that a script of the repository fetches from Debian, and prints: `tests/fetch-originals`, `tests/fetch-dhcp`.
+///
+/// # Errors
+/// When they can neither be found nor fetched.
+pub fn fetched(script: &str) -> Result<PathBuf> {
+    let act = || format!("fetch programs by {script}");
+    let output = Command::new(workspace().join(script)).output().map_err(Error::in_act(act()))?;
+    if !output.status.success() {
+        let cause = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+        return Err(Error::in_act(act())(cause));
+    }
+    Ok(PathBuf::from(String::from_utf8_lossy(&output.stdout).trim()))
 }

@@ -12,6 +12,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use testbed::guest::{Dom0, Guest, Hotplug, Nic, Outcome, Vif};
 use testbed::machine::{Machine, Programs, Running, connect};
+use testbed::originals::fetched;
 use testbed::state::{State, assert_same};
 use testbed::talk;
 
@@ -165,13 +166,20 @@ impl RunningGuest {
         let machine = self.inside();
         machine.write_program("/run/udhcpc-script", SCRIPT).unwrap();
         machine.ip("link set eth0 up").unwrap();
-        machine.shell("busybox udhcpc -i eth0 -s /run/udhcpc-script -n -q -f -t 10 -T 1 2>&1").unwrap();
+        let busybox = fetched(SERVERS).unwrap().join("bin/busybox");
+        let words = "udhcpc -i eth0 -s /run/udhcpc-script -n -q -f -t 10 -T 1";
+        machine.run(&busybox.to_string_lossy(), words.split(' ')).unwrap();
         machine.read_file("/run/lease").unwrap().trim().parse().unwrap()
     }
 }
 
+/// What fetches a real DHCP server and a real client.
+const SERVERS: &str = "tests/fetch-dhcp";
+
 /// A DHCP server on the LAN, as home routers have one.
 pub fn serve_dhcp(router: &Machine) -> Running {
+    let layers = format!("lowerdir={}/usr:/usr", fetched(SERVERS).unwrap().display());
+    router.run("mount", ["-t", "overlay", "-o", &layers, "overlay", "/usr"]).unwrap();
     let mut command = router.command("dnsmasq");
     command.args(["--keep-in-foreground", "--conf-file=/dev/null", "--pid-file=", "--user=root", "--port=0", "--no-ping"]);
     command.args(["--interface=lan", "--dhcp-leasefile=/run/leases", "--dhcp-range=192.168.1.200,192.168.1.220,255.255.255.0,1h"]);
