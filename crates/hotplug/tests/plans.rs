@@ -144,7 +144,12 @@ impl Case {
         let vif = Vif::new(&call, &BackendKeys::default(), |name| self.variable(name))?;
         let memory = Memory { path: format!("/run/xen-network/netns-1/{}.json", call.device).into() };
         let default_device = self.default_routes().first().map(|route| route.device.clone());
-        let around = |uplink| Surroundings { uplink, memory: &memory, dhcp: None, hooks: self.hooks() };
+        let around = |uplink| Surroundings {
+            uplink,
+            memory: (routing == Routing::Plain).then_some(&memory),
+            dhcp: None,
+            hooks: self.hooks(),
+        };
         if call.coming == Coming::Goes {
             return Ok(vif_routed::offline(&vif, around(None), &self.host));
         }

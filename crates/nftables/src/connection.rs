@@ -61,13 +61,17 @@ impl Connection {
         let socket = Socket::new(NETLINK_NETFILTER).map_err(|cause| broken(&cause))?;
         let limit = TimeVal::new(ANSWER_LIMIT.as_secs().try_into().unwrap_or(i64::MAX), 0);
         setsockopt(&socket, sockopt::ReceiveTimeout, &limit).map_err(|cause| broken(&cause))?;
+        Ok(Self { socket, sequence: 0, buffer: Vec::with_capacity(DATAGRAM_MAX) })
+    }
+
+    /// What only complaints need, and questions do without.
+    fn ask_for_words(&self) {
         // Kernels before 4.12 lack the first: then errors are numbers only. The second spares us our own words back.
-        let _ = socket.set_ext_ack(true);
-        let _ = socket.set_cap_ack(true);
+        let _ = self.socket.set_ext_ack(true);
+        let _ = self.socket.set_cap_ack(true);
         // A batch that is wrong in thousands of places gets more complaints than there is room for. The first ones are what we want, and
         // lists are never lost this way: the kernel waits until there is room.
-        let _ = socket.set_no_enobufs(true);
-        Ok(Self { socket, sequence: 0, buffer: Vec::with_capacity(DATAGRAM_MAX) })
+        let _ = self.socket.set_no_enobufs(true);
     }
 
     /// Has the kernel make all changes of a batch in one instant. An empty batch asks nothing of it.
@@ -77,6 +81,7 @@ impl Connection {
     pub fn send(&mut self, batch: &Batch) -> Result<(), Error> {
         let steps = batch.steps().collect::<Vec<_>>();
         let Some(last) = steps.len().checked_sub(1) else { return Ok(()) };
+        self.ask_for_words();
         let mut packet = vec![];
         let begin = self.next_sequence();
         append_message(&mut packet, BATCH_BEGIN, NLM_F_REQUEST, begin, ANY_FAMILY, SUBSYSTEM, &[]);

@@ -15,7 +15,7 @@ use crate::request::vif::Coming;
 use crate::system::System;
 use crate::system::dhcp::{About, find_server};
 use crate::system::lock::{self, Lock, LockName};
-use crate::system::state::run_directory;
+use crate::system::state::{StateError, run_directory, state_path};
 
 /// Calls of vif-route: makes a guest's interface a link of its own, with a route for each of the guest's addresses.
 ///
@@ -34,23 +34,27 @@ pub fn nat(invocation: &Invocation) -> Result<Report, Trouble> {
 }
 
 fn decide(asked: &Asked<'_>, system: &mut System, routing: Routing) -> Result<Decision, Trouble> {
-    let memory = memory(asked)?;
+    let memory = match routing {
+        Routing::Plain => Some(memory(asked)?),
+        Routing::Translated => None,
+    };
     match asked.call.coming {
-        Coming::Comes => comes(asked, system, routing, &memory),
-        Coming::Goes => goes(asked, system, routing, &memory),
+        Coming::Comes => comes(asked, system, routing, memory.as_ref()),
+        Coming::Goes => goes(asked, system, routing, memory.as_ref()),
     }
 }
 
 /// Where what outlives the vif's device is remembered.
 fn memory(asked: &Asked<'_>) -> Result<Memory, Refusal> {
-    let folder = run_directory().map_err(|error| Refusal {
-        for_guest: "The interface could not be set up: see the host's log".to_owned(),
-        reason: error.to_string(),
-    })?;
-    Ok(Memory { path: folder.state_file(&format!("{}.json", asked.call.device)) })
+    let path = state_path(&format!("{}.json", asked.call.device)).map_err(unusable)?;
+    Ok(Memory { path })
 }
 
-fn comes(asked: &Asked<'_>, system: &mut System, routing: Routing, memory: &Memory) -> Result<Decision, Trouble> {
+fn unusable(error: StateError) -> Refusal {
+    Refusal { for_guest: "The interface could not be set up: see the host's log".to_owned(), reason: error.to_string() }
+}
+
+fn comes(asked: &Asked<'_>, system: &mut System, routing: Routing, memory: Option<&Memory>) -> Result<Decision, Trouble> {
     let variable = |name| asked.invocation.variable(name);
     let words = RoutedWords {
         gateway: variable("gateway"),
@@ -64,7 +68,15 @@ fn comes(asked: &Asked<'_>, system: &mut System, routing: Routing, memory: &Memo
         Routing::Plain => DhcpWish::No,
         Routing::Translated => DhcpWish::parse(variable("dhcp"))?,
     };
+    if recipe::leaves_something(&routed) && asked.invocation.mode() == Mode::Act {
+        run_directory().map_err(unusable)?;
+    }
     let mut host = observe(asked, system, memory)?;
+    if let Some(name) = asked.vif.leftover(&host).map(|link| link.name.clone()) {
+        for sysctl in recipe::settings_of(&routed, &name) {
+            system.note_sysctl(&mut host, sysctl)?;
+        }
+    }
     let uplink = uplink(&routed, system)?;
     if let Some(uplink) = &uplink {
         observe_uplink(&routed, uplink, system, &mut host)?;
@@ -77,7 +89,7 @@ fn comes(asked: &Asked<'_>, system: &mut System, routing: Routing, memory: &Memo
     Ok(Decision { plan: recipe::online(&routed, around, &host)?, host, lock })
 }
 
-fn goes(asked: &Asked<'_>, system: &mut System, routing: Routing, memory: &Memory) -> Result<Decision, Trouble> {
+fn goes(asked: &Asked<'_>, system: &mut System, routing: Routing, memory: Option<&Memory>) -> Result<Decision, Trouble> {
     let mut host = observe(asked, system, memory)?;
     let mut found = Found::default();
     if routing == Routing::Translated {
@@ -129,21 +141,20 @@ impl Found {
 }
 
 /// The vif, all that lies on it, and what is remembered of it.
-fn observe(asked: &Asked<'_>, system: &mut System, memory: &Memory) -> Result<Host, Trouble> {
+fn observe(asked: &Asked<'_>, system: &mut System, memory: Option<&Memory>) -> Result<Host, Trouble> {
     let names: Vec<InterfaceName> = asked.vif.names().cloned().collect();
     let mut host = Host { links: system.links(&names)?, ..Host::default() };
     if let Some(link) = asked.vif.leftover(&host).cloned() {
         host.addresses = system.addresses(&link.name)?;
-        for sysctl in recipe::settings_of(&link.name) {
-            system.note_sysctl(&mut host, sysctl)?;
-        }
         if link.state == AdminState::Up {
             // A device that is down has no routes and no neighbours.
             system.note_routes_and_neighbours(&mut host, &link.name)?;
         }
     }
     system.observe_forwarding(&mut host, &names)?;
-    system.note_file(&mut host, &memory.path)?;
+    if let Some(memory) = memory {
+        system.note_file(&mut host, &memory.path)?;
+    }
     Ok(host)
 }
 

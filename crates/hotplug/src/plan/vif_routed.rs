@@ -102,8 +102,8 @@ pub fn uplink_of(routed: &Routed, default_device: Option<&InterfaceName>) -> Opt
 pub struct Surroundings<'a> {
     /// The device that leads out of the host.
     pub uplink: Option<&'a InterfaceName>,
-    /// What outlives the vif's device.
-    pub memory: &'a Memory,
+    /// Where what outlives the vif's device is remembered; nothing where nothing does.
+    pub memory: Option<&'a Memory>,
     /// The server that gives the guest its address, where one is wished for.
     pub dhcp: Option<&'a Server>,
     /// The hooks to run.
@@ -127,7 +127,9 @@ pub fn online(routed: &Routed, around: Surroundings<'_>, host: &Host) -> Result<
     write_settings(&mut draft, &name, routed);
     bring_up(&mut draft, &name, routed, &ends);
     lead_to_guest(&mut draft, &name, routed, &ends);
-    around.memory.keep(&mut draft, proxies(routed, around.uplink, host));
+    if let Some(memory) = around.memory {
+        memory.keep(&mut draft, proxies(routed, around.uplink, host));
+    }
     forwarding::accept(&mut draft, &name);
     if let (Some(server), VifKind::Vif) = (around.dhcp, routed.vif.kind) {
         offer_address(&mut draft, server, routed, &ends, &name)?;
@@ -183,10 +185,12 @@ pub fn offline(vif: &Vif, around: Surroundings<'_>, host: &Host) -> Plan {
     if let Some(name) = &device {
         take_down(&mut draft, name);
     }
-    for old in around.memory.entries(host) {
-        draft.may(Operation::DeleteNeighbour(old));
+    if let Some(memory) = around.memory {
+        for old in memory.entries(host) {
+            draft.may(Operation::DeleteNeighbour(old));
+        }
+        memory.forget(&mut draft);
     }
-    around.memory.forget(&mut draft);
     for name in vif.names() {
         forwarding::withdraw(&mut draft, name);
         if let Some(server) = around.dhcp {
@@ -329,11 +333,18 @@ fn set_sysctl(draft: &mut Draft, family: Family, device: &InterfaceName, key: &s
     }
 }
 
-/// The settings of `device` that the plan looks at.
+/// The settings of the vif's `device` that the plan looks at when it comes.
 #[must_use]
-pub fn settings_of(device: &InterfaceName) -> Vec<Sysctl> {
+pub fn settings_of(routed: &Routed, device: &InterfaceName) -> Vec<Sysctl> {
     let setting = |family, key| SysctlKey::new(key).ok().map(|key| Sysctl::of_device(family, device, &key));
-    [setting(Family::V4, "proxy_arp"), setting(Family::V6, "accept_ra")].into_iter().flatten().collect()
+    let ipv6 = routed.has_ipv6().then(|| setting(Family::V6, "accept_ra")).flatten();
+    setting(Family::V4, "proxy_arp").into_iter().chain(ipv6).collect()
+}
+
+/// Whether something on the host is to be remembered for when the vif's device goes.
+#[must_use]
+pub fn leaves_something(routed: &Routed) -> bool {
+    routed.routing == Routing::Plain && routed.single_addresses().any(|address| address.is_ipv6())
 }
 
 fn bring_up(draft: &mut Draft, name: &InterfaceName, routed: &Routed, ends: &Ends) {

@@ -47,9 +47,24 @@ pub struct RunDirectory {
 /// # Errors
 /// When it cannot be created, or when it or its parent is not a folder that only its owner, root or ourselves, can write to.
 pub fn run_directory() -> Result<RunDirectory, StateError> {
+    RunDirectory::below(Path::new(BASE), namespace_number()?)
+}
+
+/// Where state of this name is kept in the network namespace that this process is in, without a look whether its folder is there.
+///
+/// # Errors
+/// When the kernel does not tell which namespace that is.
+pub fn state_path(name: &str) -> Result<PathBuf, StateError> {
+    Ok(folder_of(Path::new(BASE), namespace_number()?).join(name))
+}
+
+fn namespace_number() -> Result<u64, StateError> {
     let namespace = Path::new("/proc/self/ns/net");
-    let inode = fs::metadata(namespace).map_err(|error| StateError::new("examine", namespace, error))?.ino();
-    RunDirectory::below(Path::new(BASE), inode)
+    Ok(fs::metadata(namespace).map_err(|error| StateError::new("examine", namespace, error))?.ino())
+}
+
+fn folder_of(base: &Path, namespace: u64) -> PathBuf {
+    base.join(format!("netns-{namespace}"))
 }
 
 impl RunDirectory {
@@ -59,7 +74,7 @@ impl RunDirectory {
     /// As for [`run_directory`].
     pub fn below(base: &Path, namespace: u64) -> Result<Self, StateError> {
         own_folder(base, 0o700)?;
-        let path = base.join(format!("netns-{namespace}"));
+        let path = folder_of(base, namespace);
         own_folder(&path, 0o700)?;
         Ok(Self { path })
     }

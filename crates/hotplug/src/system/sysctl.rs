@@ -7,7 +7,7 @@ use crate::interface_name::InterfaceName;
 use crate::sysctl::Sysctl;
 
 /// Far more than any such setting is long.
-const LONGEST: u64 = 4096;
+const LONGEST: usize = 512;
 
 fn path(sysctl: &Sysctl) -> String {
     format!("/proc/sys/{sysctl}")
@@ -15,16 +15,21 @@ fn path(sysctl: &Sysctl) -> String {
 
 /// The value of a setting; nothing where the kernel has none such (no IPv6, or no such device).
 pub(super) fn read(sysctl: &Sysctl) -> io::Result<Option<String>> {
-    let file = match std::fs::File::open(path(sysctl)) {
+    let mut file = match std::fs::File::open(path(sysctl)) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         file => file?,
     };
-    let mut text = String::new();
-    match file.take(LONGEST).read_to_string(&mut text) {
+    // The kernel hands out a value whole at the first reading (fs/proc/proc_sysctl.c).
+    let mut bytes = [0; LONGEST];
+    match file.read(&mut bytes) {
         // Some settings hold nothing yet and say so with an error (`stable_secret`, net/ipv6/addrconf.c).
         Err(error) if error.raw_os_error() == Some(nix::libc::EIO) => Ok(None),
         Err(error) => Err(error),
-        Ok(_) => Ok(Some(text.trim_end_matches('\n').to_owned())),
+        Ok(length) => {
+            let text = bytes.get(..length).and_then(|bytes| std::str::from_utf8(bytes).ok());
+            let text = text.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "it is not text"))?;
+            Ok(Some(text.trim_end_matches('\n').to_owned()))
+        }
     }
 }
 

@@ -3,6 +3,8 @@
 //! Their table is exchanged whole, in a layout that only the tool knows (include/uapi/linux/netfilter_ipv4/ip_tables.h), so the tool
 //! does it. It is started only on hosts whose kernel says that such a table is in use.
 
+use std::fs::File;
+use std::io::Read;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -37,7 +39,10 @@ fn is_in_use(family: ChainFamily) -> bool {
         ChainFamily::Ip6 => "/proc/thread-self/net/ip6_tables_names",
         ChainFamily::Ip | ChainFamily::Inet => "/proc/thread-self/net/ip_tables_names",
     };
-    std::fs::read_to_string(list).is_ok_and(|names| names.lines().any(|name| name == "filter"))
+    // Five short names at most.
+    let mut names = [0; 256];
+    let length = File::open(list).and_then(|mut file| file.read(&mut names)).unwrap_or_default();
+    names.get(..length).is_some_and(|names| names.split(|byte| *byte == b'\n').any(|name| name == b"filter"))
 }
 
 fn tool(family: ChainFamily) -> Result<PathBuf, String> {
