@@ -13,7 +13,7 @@ use testbed::xenstore_server::Change;
 #[path = "common/lan.rs"]
 mod lan;
 
-use lan::{SCRIPTS, ip_lines, settled};
+use lan::{Lan, SCRIPTS, ip_lines, settled};
 
 /// A dom0 with bridges of these names.
 fn dom0_with(names: &[&str]) -> Dom0 {
@@ -180,6 +180,71 @@ fn xend_reads_of_a_failure_in_the_store() {
     assert_says(&call(dom0.machine(), &udev_event(SCRIPT), "vif-setup", "online type_if=vif"), &["xenbr1"]);
     assert_eq!(vif.backend("hotplug-status").unwrap().as_deref(), Some("error"));
     assert!(vif.backend("hotplug-error").unwrap().unwrap().contains("xenbr1"));
+}
+
+/// Runs `setting` of xend's configuration as xend does once at its start (tools/python/xen/xend/server/SrvServer.py and xen/util/xpopen.py of Xen
+/// 4.4): split at every single space, `start` behind the program's name, nothing in the environment that would matter.
+fn xend_starts(machine: &Machine, setting: &str) -> Outcome {
+    let mut words: Vec<&str> = setting.split(' ').collect();
+    words.insert(1, "start");
+    let mut command = machine.command(format!("{SCRIPTS}/{}", words[0]));
+    Outcome::of(command.args(&words[1..])).unwrap()
+}
+
+/// A dom0 with two network cards, whose DHCP server notes what it is told to serve each time it starts.
+fn dom0_with_two_cards() -> Lan {
+    let lan = Lan::new(&["eth0", "eth1"]);
+    ip_lines(
+        &lan.dom0,
+        "link set eth0 up
+         link set eth1 up
+         address add 192.168.1.100/24 dev eth0
+         address add 192.168.7.100/24 dev eth1
+         route add default via 192.168.1.1 dev eth0",
+    );
+    lan.dom0.shell("mount -t tmpfs -o mode=755 programs /usr/local/sbin && mkdir -p /etc/dnsmasq.d /etc/init.d").unwrap();
+    lan.dom0.write_program("/usr/local/sbin/dnsmasq", "#!/bin/sh\n").unwrap();
+    let init = "#!/bin/sh\nmkdir -p /run/dnsmasq; echo $$ >/run/dnsmasq/dnsmasq.pid\ncat /etc/dnsmasq.d/xen-network.conf >/run/served 2>/dev/null || rm -f /run/served\n";
+    lan.dom0.write_program("/etc/init.d/dnsmasq", init).unwrap();
+    lan
+}
+
+/// `(network-script 'network-nat netdev=eth1 dhcp=yes')`, and with two spaces between the words, which make an empty one.
+#[test]
+fn xend_starts_network_nat() {
+    for setting in ["network-nat netdev=eth1 dhcp=yes", "network-nat  netdev=eth1  dhcp=yes"] {
+        let lan = dom0_with_two_cards();
+        let before = settled(&lan.dom0);
+        assert_silent_success(&xend_starts(&lan.dom0, setting));
+        let started = settled(&lan.dom0);
+        assert_eq!(started.part("settings", "net/ipv4/ip_forward"), "1");
+        let rules = lan.dom0.shell("nft list ruleset").unwrap();
+        assert!(rules.contains("elements = { \"eth1\" }") && rules.contains("masquerade"), "{rules}");
+        let served = lan.dom0.read_file("/run/served").unwrap();
+        assert!(served.contains("10.0.0.0"), "{served}");
+        // xend never stops it, but starts it again whenever it starts itself.
+        assert_silent_success(&xend_starts(&lan.dom0, setting));
+        testbed::state::assert_same(&started, &settled(&lan.dom0));
+        assert_eq!(lan.dom0.read_file("/run/served").unwrap(), served);
+        assert_silent_success(&call(&lan.dom0, &[], "network-nat", "stop netdev=eth1"));
+        testbed::state::assert_same(&before, &settled(&lan.dom0));
+        assert!(!lan.dom0.path("/run/served").exists(), "the server was not told that nothing is served any more");
+    }
+}
+
+/// `(network-script network-route)` and `(network-script 'network-route netdev=eth1')`.
+#[test]
+fn xend_starts_network_route() {
+    for (setting, netdev) in [("network-route", "eth0"), ("network-route netdev=eth1", "eth1")] {
+        let lan = dom0_with_two_cards();
+        let before = settled(&lan.dom0);
+        assert_silent_success(&xend_starts(&lan.dom0, setting));
+        let started = settled(&lan.dom0);
+        assert_eq!(started.part("settings", "net/ipv4/ip_forward"), "1");
+        assert_eq!(started.part("settings", &format!("net/ipv4/conf/{netdev}/proxy_arp")), "1");
+        assert_silent_success(&call(&lan.dom0, &[], "network-route", &format!("stop netdev={netdev}")));
+        testbed::state::assert_same(&before, &settled(&lan.dom0));
+    }
 }
 
 #[test]

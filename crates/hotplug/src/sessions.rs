@@ -197,8 +197,8 @@ impl Sessions {
     }
 
     /// Every DHCP server that serves a network for a session.
-    pub fn servers(&self) -> impl Iterator<Item = &Server> {
-        self.holdings.iter().filter_map(|holding| match &holding.what {
+    pub fn servers_mut(&mut self) -> impl Iterator<Item = &mut Server> {
+        self.holdings.iter_mut().filter_map(|holding| match &mut holding.what {
             Held::Dhcp { server, .. } => Some(server),
             _ => None,
         })

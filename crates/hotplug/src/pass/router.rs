@@ -150,7 +150,7 @@ impl Work<'_> {
     fn observe(&mut self, netdev: &InterfaceName, bridge: Option<&InterfaceName>) -> Result<(Host, Sessions), Trouble> {
         let mut files = Host::default();
         self.system.note_file(&mut files, &self.record)?;
-        let sessions = self.sessions(&files)?;
+        let mut sessions = self.sessions(&files)?;
         let mut devices = vec![netdev.clone()];
         for device in bridge.into_iter().chain(sessions.bridges()) {
             if !devices.contains(device) {
@@ -162,9 +162,7 @@ impl Work<'_> {
         host.files = files.files;
         self.look_around(&mut host, &devices[1..])?;
         self.look_at_settings(&mut host, &sessions)?;
-        for path in sessions.servers().flat_map(files_of) {
-            self.system.note_file(&mut host, &path)?;
-        }
+        self.look_at_servers(&mut host, &mut sessions)?;
         Ok((host, sessions))
     }
 
@@ -194,6 +192,22 @@ impl Work<'_> {
             self.system.note_sysctl(host, sysctl)?;
         }
         self.look_for_advertisements(host)
+    }
+
+    /// Servers that were told of a network, as they are now: one that was started since is to be told when the network goes. Of one that has gone, the files
+    /// may still be there.
+    fn look_at_servers(&mut self, host: &mut Host, sessions: &mut Sessions) -> Result<(), Trouble> {
+        for server in sessions.servers_mut() {
+            let wish = match server {
+                Server::Dnsmasq(_) => DhcpWish::Dnsmasq,
+                Server::Dhcpd(_) => DhcpWish::Dhcpd,
+            };
+            match find_server(wish, About::Subnets, host) {
+                Ok(Some(found)) => *server = found,
+                _ => files_of(server).iter().try_for_each(|path| self.system.note_file(host, path))?,
+            }
+        }
+        Ok(())
     }
 
     /// What tells whether a device lives on router advertisements.
