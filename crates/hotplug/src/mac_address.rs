@@ -34,6 +34,13 @@ impl MacAddress {
         Self(bytes)
     }
 
+    /// An address of the same sort that no card has been given by its maker (IEEE 802, the U/L bit), made of this one.
+    #[must_use]
+    pub const fn locally_administered(self) -> Self {
+        let [first, second, third, fourth, fifth, sixth] = self.0;
+        Self([first & 0xfe | 0x02, second, third, fourth, fifth, sixth])
+    }
+
     /// The six bytes, first on the wire first.
     #[must_use]
     pub const fn octets(self) -> [u8; 6] {

@@ -7,6 +7,7 @@ use ipnetwork::{IpNetwork, Ipv4Network};
 use crate::dhcp::{Clients, DhcpWish, Subnet};
 use crate::host::{Family, Host};
 use crate::interface_name::InterfaceName;
+use crate::mac_address::MacAddress;
 use crate::plan::Refusal;
 use crate::plan::router::{Seen, Want, forwarding_wants, judge_netdev, masquerades};
 use crate::request::network_nat::{Ipv6, NetworkNat, PrivateNetwork};
@@ -22,7 +23,8 @@ pub fn wants(request: &NetworkNat, seen: Seen<'_>) -> Result<Vec<Want>, Refusal>
     if let Some(network) = &request.network {
         judge_network(network, netdev, host)?;
         let mtu = host.link(netdev).map_or(1500, |link| link.mtu);
-        wants.push(Want::Bridge { name: network.bridge.clone(), mtu });
+        let mac = host.link(netdev).and_then(|link| link.mac).map(MacAddress::locally_administered);
+        wants.push(Want::Bridge { name: network.bridge.clone(), mtu, mac });
         let addresses = network.addresses.iter();
         wants.extend(addresses.map(|address| Want::Address { device: network.bridge.clone(), network: *address }));
     }

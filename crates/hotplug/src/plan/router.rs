@@ -8,6 +8,7 @@ use crate::dhcp::{Resolver, Server, Subnet};
 use crate::firewall::Masquerade;
 use crate::host::{ADVERTISED_PROTOCOL, Address, AddressFlags, AdminState, Family, Host, LINK_SCOPE, Lifetimes, Link};
 use crate::interface_name::InterfaceName;
+use crate::mac_address::MacAddress;
 use crate::operation::{LinkChange, NewBridge, Operation};
 use crate::plan::draft::Draft;
 use crate::plan::{Plan, Refusal, dhcp, forwarding};
@@ -38,6 +39,9 @@ pub enum Want {
         name: InterfaceName,
         /// Its MTU in bytes, if it is yet to be made.
         mtu: u32,
+        /// Its Ethernet address, if it is yet to be made. Without one it would take that of its first guest's interface, and the guests' gateway
+        /// would change its address under them (net/bridge/br_stp_if.c, `br_stp_recalculate_bridge_id()`).
+        mac: Option<MacAddress>,
     },
     /// An address of the private bridge.
     Address {
@@ -334,10 +338,10 @@ impl<'a> Work<'a> {
                 }
                 Some(Held::Masquerade { masquerade: masquerade.clone(), origin })
             }
-            Want::Bridge { name, mtu } => {
+            Want::Bridge { name, mtu, mac } => {
                 let found = self.draft.host.link(name).map(|link| link.state);
                 if found.is_none() {
-                    self.create_bridge(name, *mtu);
+                    self.create_bridge(name, *mtu, *mac);
                 }
                 let state = found.unwrap_or_default();
                 Some(Held::Bridge { name: name.clone(), origin: origin(found.is_some()), state })
@@ -376,8 +380,8 @@ impl<'a> Work<'a> {
     }
 
     /// The bridge is a private network's: dom0 is the router there, and listens to no other.
-    fn create_bridge(&mut self, name: &InterfaceName, mtu: u32) {
-        let bridge = NewBridge { name: name.clone(), mac: None, mtu, transmit_queue: TRANSMIT_QUEUE };
+    fn create_bridge(&mut self, name: &InterfaceName, mtu: u32, mac: Option<MacAddress>) {
+        let bridge = NewBridge { name: name.clone(), mac, mtu, transmit_queue: TRANSMIT_QUEUE };
         self.draft.must(Operation::CreateBridge(bridge));
         if let Some(Want::Setting(sysctl, value)) = device_setting(Family::V6, name, "accept_ra", "0") {
             if self.draft.host.sysctls.get(&sysctl).is_some_and(|now| now != value) {
