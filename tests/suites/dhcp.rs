@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::thread;
 
-use testbed::guest::Hotplug;
+use testbed::guest::{Hotplug, Nic, Outcome};
 use testbed::machine::{Machine, connect};
 
 #[path = "dhcp/office.rs"]
@@ -26,11 +26,16 @@ fn default_lease(number: u16) -> Lease {
     }
 }
 
+/// A card with a fixed address.
+fn fixed(mac: &str) -> Nic {
+    Nic { ip: Some("10.9.9.9".to_owned()), mac: Some(mac.to_owned()), ..Nic::default() }
+}
+
 #[test]
 fn dnsmasq_gives_a_guest_address_router_name_and_name_server() {
     let office = Office::new(Dnsmasq::default());
     office.nat("start");
-    let guest = office.guest(4, None);
+    let guest = office.guest(4);
     guest.hotplug(&office, Hotplug::Online);
     assert_eq!(guest.lease(), Some(default_lease(4)));
     // The client has set all that up, and it works.
@@ -42,7 +47,7 @@ fn dnsmasq_gives_a_guest_address_router_name_and_name_server() {
 fn dhcpd_gives_a_guest_address_router_name_and_name_server() {
     let office = Office::new(Dhcpd::default());
     office.nat("start");
-    let guest = office.guest(4, None);
+    let guest = office.guest(4);
     guest.hotplug(&office, Hotplug::Online);
     assert_eq!(guest.lease(), Some(default_lease(4)));
     guest.machine().run("ping", ["-c1", "-W5", "10.0.4.128"]).unwrap();
@@ -56,7 +61,7 @@ fn fifty_guests_come_and_go_without_a_restart_of_dnsmasq() {
     office.nat("start");
     let (restarts, pid) = (office.restarts(), office.pid());
     assert_eq!(restarts, 1);
-    let guests: Vec<_> = (1..=50).map(|number| office.guest(number, None)).collect();
+    let guests: Vec<_> = (1..=50).map(|number| office.guest(number)).collect();
     // As many at once as a toolstack starts.
     thread::scope(|scope| {
         for guest in &guests {
@@ -83,18 +88,18 @@ fn fifty_guests_come_and_go_without_a_restart_of_dnsmasq() {
 fn an_address_of_a_guest_that_is_gone_is_given_to_the_next_one() {
     let office = Office::new(Dnsmasq::default());
     office.nat("start");
-    let first = office.guest_with(4, Some("10.9.9.9"), "00:16:3e:aa:00:01");
+    let first = office.attach(4, fixed("00:16:3e:aa:00:01"));
     first.hotplug(&office, Hotplug::Online);
     assert_eq!(first.lease().unwrap().address, "10.9.9.9");
     // It goes without giving its lease back, as a guest that is destroyed.
     first.disappear();
     first.hotplug(&office, Hotplug::Offline);
-    let second = office.guest_with(5, Some("10.9.9.9"), "00:16:3e:aa:00:02");
+    let second = office.attach(5, fixed("00:16:3e:aa:00:02"));
     second.hotplug(&office, Hotplug::Online);
     assert_eq!(second.lease().unwrap().address, "10.9.9.9");
     // And now not even an `offline` comes.
     second.disappear();
-    let third = office.guest_with(6, Some("10.9.9.9"), "00:16:3e:aa:00:03");
+    let third = office.attach(6, fixed("00:16:3e:aa:00:03"));
     third.hotplug(&office, Hotplug::Online);
     let lease = third.lease().unwrap();
     assert_eq!((lease.address.as_str(), lease.name.as_str()), ("10.9.9.9", "dom6"));
@@ -107,7 +112,7 @@ fn a_guest_that_comes_again_with_another_ethernet_address_is_served() {
     for office in [Office::new(Dnsmasq::default()), Office::new(Dhcpd::default())] {
         office.nat("start");
         for mac in ["00:16:3e:aa:00:01", "00:16:3e:aa:00:02", "00:16:3e:aa:00:01"] {
-            let guest = office.guest_with(4, Some("10.9.9.9"), mac);
+            let guest = office.attach(4, fixed(mac));
             guest.hotplug(&office, Hotplug::Online);
             assert_eq!(guest.lease().unwrap().address, "10.9.9.9", "{mac}");
             guest.disappear();
@@ -123,7 +128,7 @@ fn guests_are_served_after_dnsmasq_has_started_before_us() {
     office.dom0().shell("rm -r /run/xen-network*; /etc/init.d/dnsmasq restart").unwrap();
     let restarts = office.restarts();
     for number in [4, 5] {
-        let guest = office.guest(number, None);
+        let guest = office.guest(number);
         guest.hotplug(&office, Hotplug::Online);
         assert_eq!(guest.lease(), Some(default_lease(number)));
     }
@@ -132,16 +137,78 @@ fn guests_are_served_after_dnsmasq_has_started_before_us() {
 
 #[test]
 fn guests_are_served_where_the_administrator_lists_interfaces() {
-    let office =
-        Office::new(Dnsmasq { configuration: "interface=eth1\ndhcp-range=192.168.7.10,192.168.7.99,1h\n", ..Dnsmasq::default() });
-    let own = office.own_client();
-    let lease = ask(&own, "eth0").unwrap();
-    assert_eq!(lease.router, "192.168.7.1");
+    for configuration in [
+        "interface=eth1\ndhcp-range=192.168.7.10,192.168.7.99,1h\n",
+        // With one device alone, dnsmasq binds its socket to it.
+        "interface=eth1\nbind-dynamic\ndhcp-range=192.168.7.10,192.168.7.99,1h\n",
+        "except-interface=eth0\nbind-interfaces\ndhcp-range=192.168.7.10,192.168.7.99,1h\n",
+    ] {
+        let office = Office::new(Dnsmasq { configuration });
+        let lease = ask(&office.own_client, "eth0").unwrap();
+        assert_eq!(lease.router, "192.168.7.1");
+        office.nat("start");
+        let guest = office.guest(4);
+        guest.hotplug(&office, Hotplug::Online);
+        assert_eq!(guest.lease(), Some(default_lease(4)), "{configuration}");
+        assert_eq!(ask(&office.own_client, "eth0"), Some(lease));
+    }
+}
+
+/// dnsmasq would not start any more, and the administrator's own clients would be left alone.
+#[test]
+fn a_server_bound_to_listed_interfaces_is_left_as_it_is() {
+    let office = Office::new(Dnsmasq { configuration: "interface=eth1\nbind-interfaces\n" });
+    let before = listing(office.dom0(), "/etc");
+    let outcome = Outcome::of(&mut office.nat_command("start")).unwrap();
+    assert_eq!(outcome.status, Some(1), "{outcome}");
+    assert!(outcome.stderr.contains("say bind-dynamic there instead"), "{outcome}");
+    assert_eq!(listing(office.dom0(), "/etc"), before);
+    assert_eq!(office.restarts(), 0);
+}
+
+/// The network of mode 3 as an administrator writes it, on a guest's second card, which has a name of its own.
+#[test]
+fn a_guest_gets_the_gateway_that_its_administrator_names() {
+    for office in [Office::new(Dnsmasq::default()), Office::new(Dhcpd::default())] {
+        office.nat("start subnet=192.168.2.0/24");
+        let card = Nic { handle: 1, ip: Some("192.168.2.1".to_owned()), vifname: Some("web1".to_owned()), ..Nic::default() };
+        let mut guest = office.attach(4, card);
+        guest.words.extend(["gateway=192.168.2.254", "subnet=192.168.2.0/24"].map(str::to_owned));
+        guest.hotplug(&office, Hotplug::Online);
+        let expected = Lease {
+            address: "192.168.2.1".to_owned(),
+            prefix: "24".to_owned(),
+            router: "192.168.2.254".to_owned(),
+            name: "dom4-2".to_owned(),
+            ..default_lease(4)
+        };
+        assert_eq!(guest.lease(), Some(expected));
+        guest.machine().run("ping", ["-c1", "-W5", "192.168.1.1"]).unwrap();
+        guest.hotplug(&office, Hotplug::Offline);
+        let files = listing(office.dom0(), "/etc");
+        assert!(!files.values().any(|text| text.contains("web1")), "{files:?}");
+    }
+}
+
+#[test]
+fn guests_that_come_to_dhcpd_at_once_are_all_served() {
+    let office = Office::new(Dhcpd { arguments: "INTERFACESv4=\"eth1\"\n" });
     office.nat("start");
-    let guest = office.guest(4, None);
-    guest.hotplug(&office, Hotplug::Online);
-    assert_eq!(guest.lease(), Some(default_lease(4)));
-    assert_eq!(ask(&own, "eth0"), Some(lease));
+    let before = listing(office.dom0(), "/etc");
+    let guests: Vec<_> = (1..=8).map(|number| office.guest(number)).collect();
+    let all = |hotplug: Hotplug| {
+        thread::scope(|scope| {
+            for guest in &guests {
+                scope.spawn(|| guest.hotplug(&office, hotplug));
+            }
+        });
+    };
+    all(Hotplug::Online);
+    for guest in &guests {
+        assert_eq!(guest.lease(), Some(default_lease(guest.number)));
+    }
+    all(Hotplug::Offline);
+    assert_eq!(listing(office.dom0(), "/etc"), before);
 }
 
 #[test]
@@ -149,14 +216,13 @@ fn options_of_the_administrator_and_ours_do_not_mix() {
     let configuration = "dhcp-range=192.168.7.10,192.168.7.99,1h\ndhcp-option=option:router,192.168.7.77\n\
                          dhcp-option=option:dns-server,192.168.7.78\ndomain=lan.test\n";
     let office = Office::new(Dnsmasq { configuration, ..Dnsmasq::default() });
-    let own = office.own_client();
-    let before = ask(&own, "eth0").unwrap();
+    let before = ask(&office.own_client, "eth0").unwrap();
     assert_eq!((before.router.as_str(), before.domain.as_str()), ("192.168.7.77", "lan.test"));
     office.nat("start");
-    let guest = office.guest(4, None);
+    let guest = office.guest(4);
     guest.hotplug(&office, Hotplug::Online);
     assert_eq!(guest.lease(), Some(default_lease(4)));
-    assert_eq!(ask(&own, "eth0"), Some(before));
+    assert_eq!(ask(&office.own_client, "eth0"), Some(before));
 }
 
 #[test]
@@ -181,7 +247,7 @@ fn dhcpd_hears_of_every_guest_and_forgets_it() {
     let before = listing(office.dom0(), "/etc");
     office.nat("start");
     let started = listing(office.dom0(), "/etc");
-    let guests: Vec<_> = [4, 40].map(|number| office.guest(number, None)).into();
+    let guests: Vec<_> = [4, 40].map(|number| office.guest(number)).into();
     for guest in &guests {
         guest.hotplug(&office, Hotplug::Online);
         assert_eq!(guest.lease(), Some(default_lease(guest.number)));
@@ -203,7 +269,7 @@ fn a_server_that_cannot_be_restarted_is_a_warning() {
     let office = Office::new(Dhcpd::default());
     office.nat("start");
     office.dom0().write_program("/etc/init.d/isc-dhcp-server", "#!/bin/sh\necho 'no such luck' >&2\nexit 1\n").unwrap();
-    let guest = office.guest(4, None);
+    let guest = office.guest(4);
     let outcome = guest.call(Hotplug::Online);
     assert_eq!(outcome.status, Some(0), "{outcome}");
     assert!(outcome.stderr.contains("/etc/init.d/isc-dhcp-server restart") && outcome.stderr.contains("no such luck"), "{outcome}");
@@ -213,9 +279,9 @@ fn a_server_that_cannot_be_restarted_is_a_warning() {
 #[test]
 fn without_a_word_the_old_file_of_dhcpd_decides() {
     let office = Office::new(Dhcpd::default());
-    let guest = office.guest(4, None);
+    let mut guest = office.guest(4);
+    guest.words.clear();
     let mut command = guest.command(Hotplug::Online);
-    command.env_remove("dhcp");
     office.succeed(&mut command);
     assert_eq!(office.restarts(), 0);
     office.dom0().shell("mv /etc/dhcp/dhcpd.conf /etc/dhcpd.conf").unwrap();
@@ -228,10 +294,9 @@ fn without_a_word_the_old_file_of_dhcpd_decides() {
 #[test]
 fn a_server_that_is_not_there_is_told_of_before_anything_is_done() {
     let office = Office::new(Dhcpd::default());
-    let guest = office.guest(4, None);
-    let mut command = guest.command(Hotplug::Online);
-    command.env("dhcp", "dnsmasq");
-    let outcome = testbed::guest::Outcome::of(&mut command).unwrap();
+    let mut guest = office.guest(4);
+    guest.words = vec!["dhcp=dnsmasq".to_owned()];
+    let outcome = guest.call(Hotplug::Online);
     assert_eq!(outcome.status, Some(1), "{outcome}");
     assert!(outcome.stderr.contains("there is no dnsmasq as a service"), "{outcome}");
     assert_eq!(guest.status(), "error");

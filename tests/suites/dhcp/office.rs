@@ -106,6 +106,8 @@ pub struct Office {
     dom0: Dom0,
     /// Kept for its end of the cable.
     _router: Machine,
+    /// A client of the administrator's own, behind eth1.
+    pub own_client: Machine,
     word: &'static str,
     name: &'static str,
 }
@@ -118,9 +120,13 @@ impl Office {
         connect(dom0.machine(), "eth0", &router, "eth0").unwrap();
         router.ip("address add 192.168.1.1/24 dev eth0").unwrap();
         router.ip("link set eth0 up").unwrap();
+        let own_client = Machine::new("client").unwrap();
+        connect(dom0.machine(), "eth1", &own_client, "eth0").unwrap();
         let machine = dom0.machine();
-        machine.ip("link set eth0 up").unwrap();
-        machine.ip("address add 192.168.1.100/24 dev eth0").unwrap();
+        for (device, address) in [("eth0", "192.168.1.100/24"), ("eth1", "192.168.7.1/24")] {
+            machine.ip(&format!("link set {device} up")).unwrap();
+            machine.ip(&format!("address add {address} dev {device}")).unwrap();
+        }
         machine.ip("route add default via 192.168.1.1").unwrap();
         // /etc/resolv.conf may be a link out of /etc.
         machine.shell("rm -f /etc/resolv.conf /etc/dhcpd.conf").unwrap();
@@ -128,7 +134,7 @@ impl Office {
         machine.install_scripts(&Programs::ours().unwrap()).unwrap();
         install(machine);
         server.install(machine);
-        let office = Self { dom0, _router: router, word: S::WORD, name: S::NAME };
+        let office = Self { dom0, _router: router, own_client, word: S::WORD, name: S::NAME };
         if S::NAME == "dnsmasq" {
             // It runs already; dhcpd has nothing to serve yet and would not start.
             office.dom0().shell("/etc/init.d/dnsmasq restart").unwrap();
@@ -145,13 +151,18 @@ impl Office {
     /// Calls network-nat with the words and this server's name.
     #[track_caller]
     pub fn nat(&self, words: &str) {
-        let mut command = self.dom0().command("/etc/xen/scripts/network-nat");
-        command.args(words.split_whitespace()).arg(format!("dhcp={}", self.word));
-        self.succeed(&mut command);
+        self.succeed(&mut self.nat_command(words));
         // dhcpd ends at once while there is no network for it to serve.
         if words.starts_with("start") && (self.name == "dnsmasq" || words.contains("bridge=")) {
             self.await_server();
         }
+    }
+
+    /// The call of network-nat with the words and this server's name.
+    pub fn nat_command(&self, words: &str) -> Command {
+        let mut command = self.dom0().command("/etc/xen/scripts/network-nat");
+        command.args(words.split_whitespace()).arg(format!("dhcp={}", self.word));
+        command
     }
 
     /// Runs a program of ours, which must succeed and say nothing that is wrong.
@@ -187,30 +198,17 @@ impl Office {
         self.dom0().shell("cd /run/xen-network-dhcp && ls -A").unwrap().lines().map(str::to_owned).collect()
     }
 
-    /// A client of the administrator's own, behind eth1.
-    pub fn own_client(&self) -> Machine {
-        let client = Machine::new("client").unwrap();
-        connect(self.dom0(), "eth1", &client, "eth0").unwrap();
-        self.dom0().ip("address add 192.168.7.1/24 dev eth1").unwrap();
-        self.dom0().ip("link set eth1 up").unwrap();
-        client
+    /// A guest with the default address of its number.
+    pub fn guest(&self, number: u16) -> NatGuest {
+        self.attach(number, Nic::default())
     }
 
-    /// A guest with the Ethernet address that follows from its number.
-    pub fn guest(&self, number: u16, ip: Option<&str>) -> NatGuest {
-        self.attach(number, ip, None)
-    }
-
-    /// A guest with this Ethernet address.
-    pub fn guest_with(&self, number: u16, ip: Option<&str>, mac: &str) -> NatGuest {
-        self.attach(number, ip, Some(mac.to_owned()))
-    }
-
-    fn attach(&self, number: u16, ip: Option<&str>, mac: Option<String>) -> NatGuest {
+    /// A guest whose configuration says this of its card.
+    pub fn attach(&self, number: u16, nic: Nic) -> NatGuest {
         let guest = Guest::new(number).unwrap();
-        let nic = Nic { script: Some("vif-nat".to_owned()), ip: ip.map(str::to_owned), mac, ..Nic::default() };
-        let vif = guest.attach(&self.dom0, nic).unwrap();
-        NatGuest { number, guest, vif, word: self.word }
+        let handle = nic.handle;
+        let vif = guest.attach(&self.dom0, Nic { script: Some("vif-nat".to_owned()), ..nic }).unwrap();
+        NatGuest { number, handle, guest, vif, words: vec![format!("dhcp={}", self.word)] }
     }
 }
 
@@ -218,9 +216,11 @@ impl Office {
 pub struct NatGuest {
     /// Its domain id.
     pub number: u16,
+    handle: u16,
     guest: Guest,
     vif: Vif,
-    word: &'static str,
+    /// What the command line says besides.
+    pub words: Vec<String>,
 }
 
 impl NatGuest {
@@ -229,10 +229,10 @@ impl NatGuest {
         self.guest.machine()
     }
 
-    /// The call of vif-nat, as libxl makes it, with `dhcp` in the environment.
+    /// The call of vif-nat, as xend makes it of a `script` with words behind the program.
     pub fn command(&self, hotplug: Hotplug) -> Command {
         let mut command = self.vif.hotplug_command(hotplug);
-        command.args(hotplug.words()).env("dhcp", self.word);
+        command.args(&self.words).args(hotplug.words());
         command
     }
 
@@ -262,7 +262,7 @@ impl NatGuest {
 
     /// Asks for an address.
     pub fn lease(&self) -> Option<Lease> {
-        ask(self.machine(), "eth0")
+        ask(self.machine(), &format!("eth{}", self.handle))
     }
 }
 

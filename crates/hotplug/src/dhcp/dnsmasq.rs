@@ -48,6 +48,8 @@ pub enum Interfaces {
     All,
     /// On those that its configuration lists (`interface=` or `listen-address=`).
     Listed,
+    /// On those alone that are listed and there when it starts (`bind-interfaces` besides): it does not start while one is missing.
+    ListedAndBound,
 }
 
 /// Who holds a lease.
@@ -172,10 +174,17 @@ fn block(server: &Dnsmasq, subnet: &Subnet) -> String {
     lines.iter().map(|line| format!("{line}\n")).collect()
 }
 
-/// Whether a text of dnsmasq's configuration lists the devices that are served.
-#[must_use]
-pub fn lists_interfaces(text: &str) -> bool {
-    options(text).any(|(name, _)| matches!(name, "interface" | "listen-address"))
+impl Interfaces {
+    /// As the texts of a configuration have it.
+    #[must_use]
+    pub fn of(configuration: &[String]) -> Self {
+        let says = |wanted: &[&str]| configuration.iter().any(|text| options(text).any(|(name, _)| wanted.contains(&name)));
+        match (says(&["interface", "listen-address"]), says(&["bind-interfaces"])) {
+            (false, _) => Self::All,
+            (true, false) => Self::Listed,
+            (true, true) => Self::ListedAndBound,
+        }
+    }
 }
 
 /// The value of an option in a text of dnsmasq's configuration; the last one counts.
@@ -287,9 +296,13 @@ mod tests {
     #[test]
     fn the_administrators_options_are_found() {
         let text = "# interface=eth9\n\n pid-file = /run/x.pid # here\nbind-interfaces\nlisten-address=::1\npid-file=/run/y.pid\n";
-        assert!(lists_interfaces(text));
-        assert!(lists_interfaces("interface=eth1"));
-        assert!(!lists_interfaces("#interface=eth1\nexcept-interface=eth0\nno-dhcp-interface=eth2\ndomain=interface\n"));
+        let interfaces = |texts: &[&str]| Interfaces::of(&texts.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>());
+        assert_eq!(interfaces(&[text]), Interfaces::ListedAndBound);
+        assert_eq!(interfaces(&["bind-interfaces\n", "interface=eth1"]), Interfaces::ListedAndBound);
+        assert_eq!(interfaces(&["interface=eth1\nbind-dynamic\n"]), Interfaces::Listed);
+        assert_eq!(interfaces(&["bind-interfaces", ""]), Interfaces::All);
+        let others = "#interface=eth1\nexcept-interface=eth0\nno-dhcp-interface=eth2\ndomain=interface\n";
+        assert_eq!(interfaces(&[others]), Interfaces::All);
         assert_eq!(option_value(text, "pid-file"), Some("/run/y.pid"));
         assert_eq!(option_value(text, "bind-interfaces"), Some(""));
         assert_eq!(option_value(text, "interface"), None);
@@ -314,7 +327,7 @@ mod tests {
         #[test]
         fn hostile_texts_break_nothing(text in "(?s)([ -~\n#=]|# subnet |dhcp-range=|10.0.0.0/8|01:){0,60}") {
             let blocks = subnets(&text);
-            let _ = (lists_interfaces(&text), option_value(&text, "pid-file"), holder_of(&text, Ipv4Addr::LOCALHOST), guest_of(&text));
+            let _ = (Interfaces::of(&[text.clone()]), option_value(&text, "pid-file"), holder_of(&text, Ipv4Addr::LOCALHOST), guest_of(&text));
             // What is read is read again from what is written.
             prop_assert_eq!(subnets(&render(&server(), &blocks)), blocks);
         }

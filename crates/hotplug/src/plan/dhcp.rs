@@ -99,7 +99,7 @@ fn offer_by_dnsmasq(draft: &mut Draft, server: &Dnsmasq, guest: &Guest) {
             guest.device
         ));
     }
-    if server.interfaces == Interfaces::Listed && !guest.device.as_str().starts_with("vif") {
+    if server.interfaces != Interfaces::All && !guest.device.as_str().starts_with("vif") {
         draft.plan.notes.push(format!(
             "dnsmasq serves the interfaces that its configuration lists, and vif*: add interface={0} there for the guest of {0}",
             guest.device
@@ -160,6 +160,7 @@ fn open_at_dnsmasq(draft: &mut Draft, server: &Dnsmasq, subnet: &Subnet) -> Resu
     let old = text(draft, &server.drop_in);
     let others = dnsmasq::subnets(old.unwrap_or_default());
     refuse_overlap(subnet, others.iter().map(|(network, _)| *network))?;
+    refuse_bound(server)?;
     let wanted = dnsmasq::with_subnet(old, server, subnet);
     let folder = settle(draft, &server.keeper(), Some(KEEPER.to_owned()));
     if settle(draft, &server.drop_in, Some(wanted)) == Change::Made {
@@ -168,6 +169,16 @@ fn open_at_dnsmasq(draft: &mut Draft, server: &Dnsmasq, subnet: &Subnet) -> Resu
         hang_up(draft, server);
     }
     Ok(())
+}
+
+/// dnsmasq ends with `unknown interface` where `bind-interfaces` meets a listed one that is not there (`main()`, its src/dnsmasq.c).
+fn refuse_bound(server: &Dnsmasq) -> Result<(), Refusal> {
+    match server.interfaces {
+        Interfaces::All | Interfaces::Listed => Ok(()),
+        Interfaces::ListedAndBound => Err(Refusal::plain(
+            "dnsmasq's configuration lists interfaces and says bind-interfaces: it would not start with those that guests are yet to bring; say bind-dynamic there instead, or dhcp=no here",
+        )),
+    }
 }
 
 fn close_at_dnsmasq(draft: &mut Draft, server: &Dnsmasq, network: Ipv4Network) {

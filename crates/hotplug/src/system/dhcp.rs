@@ -140,9 +140,7 @@ fn dnsmasq_below(files: &Files, about: About<'_>, host: &mut Host) -> Result<Opt
         Some(path) => first_file(files, &[&path]),
         None => first_file(files, &["/run/dnsmasq/dnsmasq.pid", "/run/dnsmasq.pid"]),
     };
-    if texts.iter().any(|text| dnsmasq::lists_interfaces(text)) {
-        server.interfaces = Interfaces::Listed;
-    }
+    server.interfaces = Interfaces::of(&texts);
     note(host, &server.drop_in)?;
     note(host, &server.keeper())?;
     if let About::Guest { device, address } = about {
