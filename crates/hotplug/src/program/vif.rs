@@ -1,6 +1,6 @@
 //! What the texts of all vif programs have in common.
 
-use super::{Entry, Source, Variable};
+use super::{Command, Entry, Source, Variable};
 
 /// Where a variable is looked for that no toolstack writes to XenStore.
 pub(super) const GIVEN: &[Source] = &[Source::Environment, Source::CommandLine];
@@ -86,6 +86,30 @@ pub(super) const GATEWAYDEV: Variable = Variable {
     default: "none",
     sources: &[Source::Environment, Source::CommandLine, Source::XenStore("gatewaydev")],
 };
+
+/// `offline` of a routed vif, with what else there is to say of it.
+pub(super) const OFFLINE_ROUTED: Command = Command {
+    name: "offline",
+    purpose: "Take away all that online has made.",
+    description: &[
+        "Cleans up whatever is left of the vif, in the files of a DHCP server too, and runs the hooks. What is gone already, be it the \
+                    device or the entry in XenStore, is not an error.",
+    ],
+};
+
+/// `add` of a routed tap device.
+pub(super) const ADD_ROUTED: Command = Command {
+    name: "add",
+    purpose: "Route to an emulated device (type_if=tap).",
+    description: &[
+        "As online does for a vif, with metric 1: the guest uses this device until its own driver takes over. Nothing is written to \
+                    XenStore unless it fails.",
+    ],
+};
+
+/// `remove` of a routed tap device.
+pub(super) const REMOVE_ROUTED: Command =
+    Command { name: "remove", purpose: "Take away all that add has made.", description: &["As offline does for a vif."] };
 
 /// Where hooks are.
 pub(super) const HOOKS: Entry = Entry {

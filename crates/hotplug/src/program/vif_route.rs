@@ -32,21 +32,9 @@ pub static VIF_ROUTE: Program = Program {
                 "A route that leads elsewhere already is left alone, and the call fails: two guests cannot have one address.",
             ],
         },
-        Command {
-            name: "offline",
-            purpose: "Take away all that online has made.",
-            description: &[
-                "Cleans up whatever is left of the vif and runs the hooks. What is gone already, be it the device or the entry in XenStore, is not an error.",
-            ],
-        },
-        Command {
-            name: "add",
-            purpose: "Route to an emulated device (type_if=tap).",
-            description: &[
-                "As online does for a vif, with metric 1: the guest uses this device until its own driver takes over. Nothing is written to XenStore unless it fails.",
-            ],
-        },
-        Command { name: "remove", purpose: "Take away all that add has made.", description: &["As offline does for a vif."] },
+        vif::OFFLINE_ROUTED,
+        vif::ADD_ROUTED,
+        vif::REMOVE_ROUTED,
     ],
     variables: &[
         vif::VIF,
