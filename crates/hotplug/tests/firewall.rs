@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 
 use hotplug::apply::{Effects, FailureKind};
-use hotplug::firewall::{AcceptPlace, ForwardAccept, Masquerade};
+use hotplug::firewall::{AcceptPlace, ForwardAccept, Masquerade, Traffic};
 use hotplug::host::{Family, Host};
 use hotplug::interface_name::InterfaceName;
 use hotplug::operation::Operation;
@@ -33,6 +33,19 @@ fn perform(machine: &Machine, operations: &[Operation]) {
         })
         .unwrap();
     assert!(failures.is_empty(), "{failures:?}");
+}
+
+/// What lets `device` pass in every chain that drops.
+fn accepts(host: &Host, device: &str) -> Vec<ForwardAccept> {
+    let chains = host.dropping_chains.iter();
+    chains
+        .map(|dropping| ForwardAccept {
+            chain: dropping.chain.clone(),
+            place: dropping.place,
+            device: name(device),
+            traffic: Traffic::FromAndTo,
+        })
+        .collect()
 }
 
 fn seen(machine: &Machine, devices: &[&str]) -> Host {
@@ -99,11 +112,7 @@ fn an_accept_stands_where_a_chain_decides_and_goes_without_a_trace() {
     assert_eq!(host.dropping_chains[0].place, AcceptPlace::End);
     assert!(matches!(host.dropping_chains[1].place, AcceptPlace::Before(_)));
     assert!(host.forward_accepts.is_empty());
-    let accepts: Vec<ForwardAccept> = ["vif1.0", "vif1.1"]
-        .iter()
-        .flat_map(|device| host.dropping_chains.iter().map(move |dropping| (device, dropping)))
-        .map(|(device, dropping)| ForwardAccept { chain: dropping.chain.clone(), place: dropping.place, device: name(device) })
-        .collect();
+    let accepts = [accepts(&host, "vif1.0"), accepts(&host, "vif1.1")].concat();
     perform(&machine, &accepts.iter().cloned().map(Operation::AddForwardAccept).collect::<Vec<_>>());
     let text = ruleset(&machine);
     let rule = "iifname \"vif1.0\" counter packets 0 bytes 0 accept comment \"xen-network:vif1.0\"";
@@ -124,11 +133,7 @@ fn chains_of_iptables_nft_are_still_read_by_it() {
     let before = machine.run("iptables-nft-save", [""; 0]).unwrap();
     let host = seen(&machine, &["vif1.0"]);
     assert_eq!(host.dropping_chains.len(), 2);
-    let accepts: Vec<ForwardAccept> = host
-        .dropping_chains
-        .iter()
-        .map(|dropping| ForwardAccept { chain: dropping.chain.clone(), place: dropping.place, device: name("vif1.0") })
-        .collect();
+    let accepts = accepts(&host, "vif1.0");
     perform(&machine, &accepts.iter().cloned().map(Operation::AddForwardAccept).collect::<Vec<_>>());
     for tool in ["iptables-nft", "ip6tables-nft"] {
         let text = machine.run(tool, ["-S", "FORWARD"]).unwrap();
@@ -153,11 +158,7 @@ fn chains_of_iptables_legacy_are_served_by_its_own_tool() {
     let before = saved();
     let host = seen(&machine, &["vif1.0"]);
     assert_eq!(host.dropping_chains.len(), 2);
-    let accepts: Vec<ForwardAccept> = host
-        .dropping_chains
-        .iter()
-        .map(|dropping| ForwardAccept { chain: dropping.chain.clone(), place: dropping.place, device: name("vif1.0") })
-        .collect();
+    let accepts = accepts(&host, "vif1.0");
     perform(&machine, &accepts.iter().cloned().map(Operation::AddForwardAccept).collect::<Vec<_>>());
     assert_eq!(saved().matches("xen-network:vif1.0").count(), 4, "{}", saved());
     assert_eq!(seen(&machine, &["vif1.0"]).forward_accepts.len(), 2);
