@@ -8,13 +8,17 @@ use std::time::Duration;
 
 use hotplug::apply::journal::Journal;
 use hotplug::apply::{Effects, Failure, FailureKind, Outcome, Run, Stopped};
+use hotplug::dhcp::Resolver;
 use hotplug::host::{AdminState, Host, LiveRename};
 use hotplug::interface_name::InterfaceName;
 use hotplug::operation::Operation;
 use hotplug::plan::layer3::moving_keys;
 use hotplug::plan::network_bridge::{self, Names};
-use hotplug::plan::{OnFailure, Plan, vif_bridge};
+use hotplug::plan::{OnFailure, Plan, network_nat, network_route, router, vif_bridge};
+use hotplug::request::network_nat::NetworkNat;
+use hotplug::request::network_route::NetworkRoute;
 use hotplug::request::vif::{BACKEND_KEYS, BackendKeys, Vif, VifCall, VifWords, bridge_choice};
+use hotplug::sessions::{Owner, SessionKey, Sessions};
 use hotplug::system::{Depth, System};
 use testbed::guest::{Dom0, Guest, Nic};
 use testbed::machine::{Machine, wait_for};
@@ -284,4 +288,122 @@ fn vif_online_with_name_and_mtu() {
     );
     let places = fail_everywhere("vif-bridge online", dom0.machine(), &online);
     assert!(places >= 5, "only {places} places");
+}
+
+/// Where the record of the host's sessions would be; a test has a host of its own, and so a record of its own.
+const ROUTER_RECORD: &str = "/run/network-router.json";
+
+/// What network-route and network-nat look at.
+fn observe_router(system: &mut System) -> (Host, Sessions) {
+    let keys: Vec<_> = router::device_keys().collect();
+    let mut host = system.host_of(&[name("eth0"), name("br0")], Depth::Everything, &keys).unwrap();
+    host.sysctls.extend(system.settings_of_all(&keys).unwrap());
+    for sysctl in router::host_settings() {
+        system.note_sysctl(&mut host, sysctl).unwrap();
+    }
+    host.links.extend(system.ports_of(&name("br0")).unwrap());
+    host.masquerades = system.masquerades().unwrap();
+    system.observe_forwarding(&mut host, &[name("br0")]).unwrap();
+    system.note_file(&mut host, ROUTER_RECORD.as_ref()).unwrap();
+    let text = host.files.values().next().cloned().flatten();
+    let sessions = text.map(|text| Sessions::from_text(&text).unwrap()).unwrap_or_default();
+    (host, sessions)
+}
+
+fn session(program: Owner, bridge: Option<&str>) -> SessionKey {
+    SessionKey { program, netdev: name("eth0"), bridge: bridge.map(name) }
+}
+
+/// The plan of a `start` with these variables.
+fn start_of_router(system: &mut System, program: Owner, words: &[(&str, &str)]) -> (Plan, Host) {
+    let (host, sessions) = observe_router(system);
+    let variable = |name: &str| words.iter().find(|(key, _)| *key == name).map(|(_, value)| *value);
+    let (netdev, resolver) = (name("eth0"), Resolver::default());
+    let seen = router::Seen { netdev: &netdev, host: &host, sessions: &sessions, server: None, resolver: &resolver };
+    let wants = match program {
+        Owner::NetworkRoute => network_route::wants(&NetworkRoute::parse("start", variable).unwrap(), seen).unwrap(),
+        Owner::NetworkNat => network_nat::wants(&NetworkNat::parse("start", variable).unwrap(), seen).unwrap(),
+    };
+    let record = router::Record { path: ROUTER_RECORD.as_ref(), sessions: &sessions };
+    (router::start(&session(program, variable("bridge")), &wants, record, &host).unwrap(), host)
+}
+
+fn start_router(faulty: &mut Faulty, program: Owner, words: &[(&str, &str)]) -> Ending {
+    let (plan, host) = start_of_router(&mut faulty.system, program, words);
+    let mut run = Run::new(faulty, Journal::None);
+    run.carry_out(&plan, host)?;
+    Ok(taken_back(run))
+}
+
+fn stop_router(faulty: &mut Faulty, program: Owner, bridge: Option<&str>) -> Ending {
+    let (host, sessions) = observe_router(&mut faulty.system);
+    let record = router::Record { path: ROUTER_RECORD.as_ref(), sessions: &sessions };
+    let plan = router::stop(&session(program, bridge), record, &host);
+    let mut run = Run::new(faulty, Journal::None);
+    run.carry_out(&plan, host)?;
+    Ok(taken_back(run))
+}
+
+/// A host whose filter drops what it forwards, and one device of which forwards already.
+fn lan_of_router() -> Lan {
+    let lan = Lan::rich();
+    lan.dom0.set_sysctl("net.ipv4.conf.eth1.forwarding", "1").unwrap();
+    lan.dom0.set_sysctl("net.ipv6.conf.eth1.forwarding", "1").unwrap();
+    let chain = "add table ip filter; add chain ip filter FORWARD { type filter hook forward priority 0; policy drop; }";
+    lan.dom0.shell(&format!("nft '{chain}'")).unwrap();
+    lan
+}
+
+const PRIVATE_BRIDGE: [(&str, &str); 3] = [("bridge", "br0"), ("address", "192.168.2.1/24 fd00:2::1/64"), ("ipv6", "nat")];
+
+#[test]
+fn network_route_starts() {
+    let lan = lan_of_router();
+    let words = [("masquerade", "yes"), ("ipv6", "nat")];
+    let places = fail_everywhere("network-route start", &lan.dom0, &|faulty| start_router(faulty, Owner::NetworkRoute, &words));
+    assert!(places >= 8, "only {places} places");
+}
+
+#[test]
+fn network_nat_starts() {
+    let lan = lan_of_router();
+    let places =
+        fail_everywhere("network-nat start", &lan.dom0, &|faulty| start_router(faulty, Owner::NetworkNat, &PRIVATE_BRIDGE));
+    assert!(places >= 11, "only {places} places");
+}
+
+/// Leaves the host as `start` with these variables would.
+fn router_started(program: Owner, words: &[(&str, &str)]) -> Lan {
+    let lan = lan_of_router();
+    let run = || {
+        let mut system = System::open();
+        let (plan, host) = start_of_router(&mut system, program, words);
+        let mut run = Run::new(&mut system, Journal::None);
+        run.carry_out(&plan, host).unwrap();
+        run.finish().tolerated
+    };
+    assert_eq!(lan.dom0.inside(run).unwrap(), []);
+    lan
+}
+
+#[test]
+fn network_route_stops() {
+    let lan = router_started(Owner::NetworkRoute, &[("masquerade", "yes"), ("ipv6", "nat")]);
+    let places = fail_everywhere("network-route stop", &lan.dom0, &|faulty| stop_router(faulty, Owner::NetworkRoute, None));
+    assert!(places >= 9, "only {places} places");
+}
+
+#[test]
+fn network_nat_stops() {
+    let lan = router_started(Owner::NetworkNat, &PRIVATE_BRIDGE);
+    // A port that is up keeps the bridge's own state, which shows whether it was made with an address, out of what is compared.
+    ip_lines(
+        &lan.dom0,
+        "link add in0 address 02:00:00:00:00:02 type veth peer name out0 address 02:00:00:00:00:03
+         link set in0 master br0
+         link set in0 up
+         link set out0 up",
+    );
+    let places = fail_everywhere("network-nat stop", &lan.dom0, &|faulty| stop_router(faulty, Owner::NetworkNat, Some("br0")));
+    assert!(places >= 10, "only {places} places");
 }
