@@ -77,7 +77,7 @@ impl Install for Dnsmasq {
 
     fn install(&self, dom0: &Machine) {
         let configuration = format!(
-            "no-resolv\nport=0\nlog-dhcp\nlog-facility=-\npid-file=/run/dnsmasq.pid\ndhcp-leasefile=/run/dnsmasq/leases\n{}",
+            "no-resolv\nport=0\nno-ping\nlog-dhcp\nlog-facility=-\npid-file=/run/dnsmasq.pid\ndhcp-leasefile=/run/dnsmasq/leases\n{}",
             self.configuration
         );
         dom0.write_file("/etc/dnsmasq.conf", configuration).unwrap();
@@ -92,7 +92,11 @@ impl Install for Dhcpd {
     const NAME: &'static str = "isc-dhcp-server";
 
     fn install(&self, dom0: &Machine) {
-        dom0.write_file("/etc/dhcp/dhcpd.conf", "# the administrator's\ndefault-lease-time 600;\nmax-lease-time 7200;\n").unwrap();
+        dom0.write_file(
+            "/etc/dhcp/dhcpd.conf",
+            "# the administrator's\nping-check off;\ndefault-lease-time 600;\nmax-lease-time 7200;\n",
+        )
+        .unwrap();
         dom0.write_file("/etc/default/isc-dhcp-server", self.arguments).unwrap();
         dom0.write_file("/run/dhcpd.leases", "").unwrap();
         let start = ". /etc/default/isc-dhcp-server\n\

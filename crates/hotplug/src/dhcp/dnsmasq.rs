@@ -193,6 +193,36 @@ pub fn option_value<'a>(text: &'a str, name: &str) -> Option<&'a str> {
     options(text).filter(|(other, _)| *other == name).last().map(|(_, value)| value)
 }
 
+/// Short options that matter here, with their long names (dnsmasq(8)).
+const SHORT_OPTIONS: [(&str, &str); 6] = [
+    ("-i", "interface"),
+    ("-a", "listen-address"),
+    ("-l", "dhcp-leasefile"),
+    ("-x", "pid-file"),
+    ("-C", "conf-file"),
+    ("-z", "bind-interfaces"),
+];
+
+/// The options of a running server's command line, whose words end with zeros (proc(5)), as lines of a configuration. Distributions pass
+/// some that stand in no file of dnsmasq's own: Debian those of /etc/default/dnsmasq.
+#[must_use]
+pub fn options_of_command_line(words: &str) -> String {
+    let mut words = words.split('\0').skip(1);
+    let mut lines = String::new();
+    while let Some(word) = words.next() {
+        let short = SHORT_OPTIONS.iter().find_map(|(short, long)| Some((*long, word.strip_prefix(short)?)));
+        let line = match (word.strip_prefix("--"), short) {
+            (Some(option), _) => option.to_owned(),
+            (None, Some((long @ "bind-interfaces", _))) => long.to_owned(),
+            (None, Some((long, ""))) => format!("{long}={}", words.next().unwrap_or_default()),
+            (None, Some((long, value))) => format!("{long}={value}"),
+            (None, None) => continue,
+        };
+        lines += &format!("{}\n", line.replace('\n', " "));
+    }
+    lines
+}
+
 fn options(text: &str) -> impl Iterator<Item = (&str, &str)> {
     text.lines().filter_map(|line| {
         let line = line.trim();
@@ -309,6 +339,20 @@ mod tests {
     }
 
     #[test]
+    fn options_of_the_command_line_are_as_those_of_a_file() {
+        let words = "/usr/sbin/dnsmasq\0-x\0/run/dnsmasq/dnsmasq.pid\0-u\0dnsmasq\0-ieth1\0-l\0/srv/leases\0-7\0/etc/dnsmasq.d,.dpkg-dist\0\
+                     --local-service\0--listen-address=::1\0-z\0-C\0";
+        assert_eq!(
+            options_of_command_line(words),
+            "pid-file=/run/dnsmasq/dnsmasq.pid\ninterface=eth1\ndhcp-leasefile=/srv/leases\nlocal-service\nlisten-address=::1\n\
+             bind-interfaces\nconf-file=\n"
+        );
+        for words in ["", "dnsmasq", "-i", "\0\0", "dnsmasq\0-i\0--x\ninterface=eth9"] {
+            assert!(!options_of_command_line(words).lines().any(|line| line == "interface=eth9"), "{words:?}");
+        }
+    }
+
+    #[test]
     fn the_holder_of_a_lease_is_found_by_the_whole_address() {
         let leases = "1795383108 00:16:3e:00:04:99 10.0.4.10 dom40 *\n\
                       1795383108 00:16:3e:00:04:00 10.0.4.1 dom4 01:00:16:3e:00:04:00\n\
@@ -327,7 +371,7 @@ mod tests {
         #[test]
         fn hostile_texts_break_nothing(text in "(?s)([ -~\n#=]|# subnet |dhcp-range=|10.0.0.0/8|01:){0,60}") {
             let blocks = subnets(&text);
-            let _ = (Interfaces::of(&[text.clone()]), option_value(&text, "pid-file"), holder_of(&text, Ipv4Addr::LOCALHOST), guest_of(&text));
+            let _ = (Interfaces::of(std::slice::from_ref(&text)), option_value(&text, "pid-file"), holder_of(&text, Ipv4Addr::LOCALHOST), guest_of(&text));
             // What is read is read again from what is written.
             prop_assert_eq!(subnets(&render(&server(), &blocks)), blocks);
         }

@@ -126,21 +126,16 @@ fn dnsmasq_below(files: &Files, about: About<'_>, host: &mut Host) -> Result<Opt
     if !has_program(files, "dnsmasq") || !folder.is_dir() {
         return Ok(None);
     }
+    let texts = dnsmasq_configuration(files);
+    let option = |name: &str| texts.iter().rev().find_map(|text| dnsmasq::option_value(text, name)).map(str::to_owned);
     let mut server = Dnsmasq {
         drop_in: files.path(dnsmasq::DROP_IN),
         guests: files.path(dnsmasq::GUESTS),
         service,
-        pid_file: None,
-        interfaces: Interfaces::All,
+        pid_file: pid_file(files, &texts),
+        interfaces: Interfaces::of(&texts),
         holder: None,
     };
-    let texts = dnsmasq_configuration(files);
-    let option = |name: &str| texts.iter().rev().find_map(|text| dnsmasq::option_value(text, name)).map(str::to_owned);
-    server.pid_file = match option("pid-file") {
-        Some(path) => first_file(files, &[&path]),
-        None => first_file(files, &["/run/dnsmasq/dnsmasq.pid", "/run/dnsmasq.pid"]),
-    };
-    server.interfaces = Interfaces::of(&texts);
     note(host, &server.drop_in)?;
     note(host, &server.keeper())?;
     if let About::Guest { device, address } = about {
@@ -151,14 +146,32 @@ fn dnsmasq_below(files: &Files, about: About<'_>, host: &mut Host) -> Result<Opt
     Ok(Some(server))
 }
 
-/// The administrator's part of dnsmasq's configuration.
+/// dnsmasq's file with its process id, if it is there.
+fn pid_file(files: &Files, configuration: &[String]) -> Option<PathBuf> {
+    match configuration.iter().rev().find_map(|text| dnsmasq::option_value(text, "pid-file")) {
+        Some(path) => first_file(files, &[path]),
+        None => first_file(files, &["/run/dnsmasq/dnsmasq.pid", "/run/dnsmasq.pid"]),
+    }
+}
+
+/// The administrator's part of dnsmasq's configuration: its files, and the command line of one that runs.
 fn dnsmasq_configuration(files: &Files) -> Vec<String> {
     let folder = "/etc/dnsmasq.d";
     let skipped = |name: &str| {
         dnsmasq::DROP_IN.ends_with(&format!("/{name}")) || name.starts_with('.') || name.ends_with('~') || name.contains(".dpkg-")
     };
     let parts = files.names(folder).into_iter().filter(|name| !skipped(name)).map(|name| format!("{folder}/{name}"));
-    std::iter::once("/etc/dnsmasq.conf".to_owned()).chain(parts).filter_map(|path| files.read(&path)).collect()
+    let paths = std::iter::once("/etc/dnsmasq.conf".to_owned()).chain(parts);
+    let mut texts: Vec<String> = paths.filter_map(|path| files.read(&path)).collect();
+    let pid = pid_file(files, &texts).and_then(|path| file::read(&path).ok()?).and_then(|text| text.trim().parse::<u32>().ok());
+    let words = pid.and_then(|pid| files.read(&format!("/proc/{pid}/cmdline"))).unwrap_or_default();
+    // The number may be another one's by now.
+    if words.split('\0').next().is_some_and(|program| program.ends_with("dnsmasq")) {
+        let options = dnsmasq::options_of_command_line(&words);
+        texts.extend(dnsmasq::option_value(&options, "conf-file").and_then(|path| files.read(path)));
+        texts.push(options);
+    }
+    texts
 }
 
 /// Where dnsmasq keeps its leases unless it is told: Debian's place, and Red Hat's.
@@ -395,6 +408,19 @@ mod tests {
         ]);
         let (server, _) = machine.dnsmasq(About::Subnets);
         assert_eq!((server.pid_file, server.interfaces), (Some(machine.path("/run/own.pid")), Interfaces::Listed));
+    }
+
+    #[test]
+    fn a_running_dnsmasq_is_asked_for_its_command_line() {
+        let machine = Machine::new(&DNSMASQ);
+        machine.write(&[
+            ("/run/dnsmasq/dnsmasq.pid", "77\n"),
+            ("/proc/77/cmdline", "/usr/sbin/dnsmasq\0-i\0eth1\0--conf-file=/etc/own.conf\0"),
+            ("/etc/own.conf", "bind-interfaces\n"),
+        ]);
+        assert_eq!(machine.dnsmasq(About::Subnets).0.interfaces, Interfaces::ListedAndBound);
+        machine.write(&[("/proc/77/cmdline", "/usr/bin/other\0-i\0eth1\0")]);
+        assert_eq!(machine.dnsmasq(About::Subnets).0.interfaces, Interfaces::All);
     }
 
     #[test]
