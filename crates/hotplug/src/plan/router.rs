@@ -21,6 +21,8 @@ use crate::sysctl::{Sysctl, SysctlKey};
 const UNLESS_ROUTER: &str = "1";
 /// `accept_ra` of a device that listens to them all the same.
 const EVEN_AS_ROUTER: &str = "2";
+/// `accept_ra` of a device that listens to none.
+const NEVER: &str = "0";
 /// `IFAPROT_KERNEL_RA`: an address that the kernel made up from a router advertisement (include/uapi/linux/if_addr.h).
 const ADVERTISED_ORIGIN: u8 = 2;
 /// Length of a new bridge's transmit queue, in packets: what the kernel gives any device.
@@ -120,10 +122,16 @@ pub fn forwarding_of(family: Family) -> Option<Sysctl> {
     SysctlKey::new("forwarding").ok().map(|key| Sysctl::of_host(family, &key))
 }
 
-/// The setting `key` of `device` with this value.
+/// That the setting `key` of `device` has this value.
 #[must_use]
 pub fn device_setting(family: Family, device: &InterfaceName, key: &str, value: &'static str) -> Option<Want> {
-    SysctlKey::new(key).ok().map(|key| Want::Setting(Sysctl::of_device(family, device, &key), value))
+    device_sysctl(family, device, key).map(|sysctl| Want::Setting(sysctl, value))
+}
+
+/// The setting `key` of `device`.
+#[must_use]
+pub fn device_sysctl(family: Family, device: &InterfaceName, key: &str) -> Option<Sysctl> {
+    SysctlKey::new(key).ok().map(|key| Sysctl::of_device(family, device, &key))
 }
 
 /// Whether packets can leave by `netdev`.
@@ -383,10 +391,9 @@ impl<'a> Work<'a> {
     fn create_bridge(&mut self, name: &InterfaceName, mtu: u32, mac: Option<MacAddress>) {
         let bridge = NewBridge { name: name.clone(), mac, mtu, transmit_queue: TRANSMIT_QUEUE };
         self.draft.must(Operation::CreateBridge(bridge));
-        if let Some(Want::Setting(sysctl, value)) = device_setting(Family::V6, name, "accept_ra", "0") {
-            if self.draft.host.sysctls.get(&sysctl).is_some_and(|now| now != value) {
-                self.draft.must(Operation::WriteSysctl { sysctl, value: value.to_owned() });
-            }
+        let accepts = device_sysctl(Family::V6, name, "accept_ra");
+        if let Some(sysctl) = accepts.filter(|sysctl| self.draft.host.sysctls.get(sysctl).is_some_and(|now| now != NEVER)) {
+            self.draft.must(Operation::WriteSysctl { sysctl, value: NEVER.to_owned() });
         }
     }
 

@@ -6,7 +6,7 @@ use super::{Command, Example, Flag, Program, Variable};
 /// `network-nat`: lets guests reach the outside with the host's own address.
 pub static NETWORK_NAT: Program = Program {
     name: "network-nat",
-    purpose: "let guests on private networks reach the outside with the host's address",
+    purpose: "let guests reach the outside with the host's address",
     description: &[
         "network-nat lets a Xen host forward the packets of guests on private networks and give them its own address as they leave. The guests have links \
          of their own made by vif-nat(8), or they are on a private bridge, which network-nat makes when bridge and address are given, and which they join by way of \
@@ -56,7 +56,9 @@ pub static NETWORK_NAT: Program = Program {
             name: "dhcp",
             value: "no|yes|dnsmasq|dhcpd",
             meaning: &[
-                "Who gives guests their addresses. With dnsmasq or dhcpd, that server of this host is told of the guests' network in a file of its own; with yes,                  dnsmasq where it is installed as a service, else ISC dhcpd. On the private bridge whoever asks gets an address of the upper half of the                  network; guests of vif-nat are told their own address. A server that cannot be restarted is a warning.",
+                "Who gives guests their addresses. With dnsmasq or dhcpd, that server of this host is told of the guests' network in a file of its own; with yes, \
+                 dnsmasq where it is installed as a service, else ISC dhcpd. On the private bridge whoever asks gets an address of the upper half of the \
+                 network; guests of vif-nat are told their own address. A server that cannot be restarted is a warning.",
             ],
             default: "dhcpd where there is a file /etc/dhcpd.conf, else no",
             sources: GIVEN,

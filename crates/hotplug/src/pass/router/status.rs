@@ -6,7 +6,7 @@ use super::Work;
 use crate::host::{AdminState, Family, Host, Link};
 use crate::interface_name::InterfaceName;
 use crate::invocation::Format;
-use crate::plan::router::{self as recipe, device_setting};
+use crate::plan::router::{self as recipe, device_sysctl};
 use crate::report::{Report, Trouble};
 use crate::sessions::{SessionKey, Sessions};
 
@@ -37,7 +37,7 @@ fn as_text(netdev: &InterfaceName, host: &Host, shown: &[&Link], own: &[SessionK
         let _ = writeln!(text, "{word} forwarding: {}", value.map_or("not in this kernel", |value| on_off(value)));
     }
     let settings = DEVICE_SETTINGS.iter().filter_map(|(word, family, key)| {
-        let recipe::Want::Setting(sysctl, _) = device_setting(*family, netdev, key, "")? else { return None };
+        let sysctl = device_sysctl(*family, netdev, key)?;
         host.sysctls.get(&sysctl).map(|value| format!("{word} {value}"))
     });
     let _ = writeln!(text, "{netdev}: {}", settings.collect::<Vec<_>>().join(", "));
