@@ -99,7 +99,23 @@ pub struct DroppingChain {
     pub place: AcceptPlace,
 }
 
-/// Signed rules in a chain of somebody else's that accept what comes from a device and what goes to it.
+/// Which packets of a device a chain is to accept.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Traffic {
+    /// All that comes from the device, and all that goes to it.
+    #[default]
+    FromAndTo,
+    /// What a bridge passes from port to port. With br_netfilter the kernel shows it to the chains of IP, as forwarded from the bridge to
+    /// itself (net/bridge/br_netfilter_hooks.c, `br_nf_forward_ip()`).
+    Bridged,
+}
+
+impl Traffic {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::FromAndTo, Self::Bridged];
+}
+
+/// Signed rules in a chain of somebody else's that accept packets of a device.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ForwardAccept {
     /// The chain.
@@ -108,19 +124,25 @@ pub struct ForwardAccept {
     pub place: AcceptPlace,
     /// The device.
     pub device: InterfaceName,
+    /// Which of its packets.
+    #[serde(default)]
+    pub traffic: Traffic,
 }
 
 impl ForwardAccept {
-    /// The comment that signs our rules for `device` in a chain of somebody else's.
+    /// The comment that signs our rules for such packets of `device` in a chain of somebody else's. No device has a colon in its name.
     #[must_use]
-    pub fn signature(device: &InterfaceName) -> String {
-        format!("{SIGNATURE}{device}")
+    pub fn signature(device: &InterfaceName, traffic: Traffic) -> String {
+        match traffic {
+            Traffic::FromAndTo => format!("{SIGNATURE}{device}"),
+            Traffic::Bridged => format!("{SIGNATURE}{device}:bridged"),
+        }
     }
 
     /// Whether `other` accepts the same.
     #[must_use]
     pub fn same_rules(&self, other: &Self) -> bool {
-        self.chain == other.chain && self.device == other.device
+        self.chain == other.chain && self.device == other.device && self.traffic == other.traffic
     }
 }
 

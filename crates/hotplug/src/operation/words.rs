@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::{LinkChange, Membership, NewBridge, Operation, Service};
-use crate::firewall::{AcceptPlace, ChainFamily, ChainKeeper, ForwardAccept, Masquerade, TABLE};
+use crate::firewall::{AcceptPlace, ChainFamily, ChainKeeper, ForwardAccept, Masquerade, TABLE, Traffic};
 use crate::host::{
     Address, AddressFlags, AdminState, Family, LINK_SCOPE, Lifetimes, MAIN_TABLE, Neighbour, NeighbourKind, NextHop, Path,
     RawAttribute, Route, Rule, Switch, UNICAST,
@@ -71,8 +71,8 @@ enum Verb {
 }
 
 fn write_accept(f: &mut fmt::Formatter<'_>, verb: Verb, accept: &ForwardAccept) -> fmt::Result {
-    let ForwardAccept { chain, device, place } = accept;
-    let signature = ForwardAccept::signature(device);
+    let ForwardAccept { chain, device, place, traffic } = accept;
+    let signature = ForwardAccept::signature(device, *traffic);
     match (verb, chain.keeper) {
         (Verb::Delete, ChainKeeper::NfTables) => write!(f, "nft delete rule {chain} # comment \"{signature}\""),
         (Verb::Add, ChainKeeper::NfTables) => {
@@ -81,12 +81,20 @@ fn write_accept(f: &mut fmt::Formatter<'_>, verb: Verb, accept: &ForwardAccept) 
                 AcceptPlace::Head => ("insert", String::new()),
                 AcceptPlace::Before(handle) => ("insert", format!(" position {handle}")),
             };
-            write!(f, "nft {verb} rule {chain}{place} iifname/oifname \"{device}\" accept comment \"{signature}\"")
+            let packets = match traffic {
+                Traffic::FromAndTo => format!("iifname/oifname \"{device}\""),
+                Traffic::Bridged => format!("iifname \"{device}\" oifname \"{device}\""),
+            };
+            write!(f, "nft {verb} rule {chain}{place} {packets} accept comment \"{signature}\"")
         }
         (verb, ChainKeeper::LegacyTables) => {
             let tool = if chain.family == ChainFamily::Ip6 { "ip6tables-legacy" } else { "iptables-legacy" };
             let verb = if matches!(verb, Verb::Add) { "-A" } else { "-D" };
-            write!(f, "{tool} {verb} {} -i/-o {device} -m comment --comment {signature} -j ACCEPT", chain.name)
+            let packets = match traffic {
+                Traffic::FromAndTo => format!("-i/-o {device}"),
+                Traffic::Bridged => format!("-i {device} -o {device}"),
+            };
+            write!(f, "{tool} {verb} {} {packets} -m comment --comment {signature} -j ACCEPT", chain.name)
         }
     }
 }

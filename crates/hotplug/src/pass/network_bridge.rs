@@ -152,3 +152,12 @@ fn observe(system: &mut System, devices: &[InterfaceName]) -> Result<Host, Syste
     let keys: Vec<(Family, SysctlKey)> = moving_keys().collect();
     system.host_of(devices, Depth::Everything, &keys)
 }
+
+/// The same, and the chains of others that would drop what `bridge` passes on. A bridge is of use to the host itself without them.
+fn observe_with_forwarding(system: &mut System, devices: &[InterfaceName], bridge: &InterfaceName) -> Result<Host, SystemError> {
+    let mut host = observe(system, devices)?;
+    if let Err(error) = system.observe_forwarding(&mut host, std::slice::from_ref(bridge)) {
+        log::warn!("{error}; going on without rules that let guests pass");
+    }
+    Ok(host)
+}

@@ -8,7 +8,7 @@ use crate::interface_name::InterfaceName;
 use crate::operation::{LinkChange, NewBridge, Operation};
 use crate::plan::draft::Draft;
 use crate::plan::layer3::{Move, settle};
-use crate::plan::{Plan, Refusal};
+use crate::plan::{Plan, Refusal, forwarding};
 
 /// How long a device may take to negotiate its link, as the original waits.
 pub const CARRIER_LIMIT: Duration = Duration::from_secs(10);
@@ -189,6 +189,7 @@ pub fn start(names: &Names, host: &Host) -> Plan {
     let mut draft = Draft::new(host);
     let transfer = Move { before: host, original: &names.netdev, source: &names.port, target: &names.bridge };
     rename(&mut draft, &names.netdev, &names.port);
+    forwarding::accept_bridged(&mut draft, &names.bridge);
     draft.must(Operation::CreateBridge(NewBridge {
         name: names.bridge.clone(),
         mac: link.mac,
@@ -320,6 +321,7 @@ pub fn stop(names: &Names, host: &Host, found: AdminState) -> Result<Plan, Refus
     transfer.add_neighbours(&mut draft);
     transfer.move_rules(&mut draft);
     draft.must(Operation::DeleteBridge(parked.clone()));
+    forwarding::withdraw(&mut draft, &names.bridge);
     match found {
         AdminState::Up => transfer.put_right(&mut draft),
         AdminState::Down => transfer.take_down(&mut draft),

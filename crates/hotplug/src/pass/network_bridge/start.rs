@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::{Session, observe, write_record};
+use super::{Session, observe, observe_with_forwarding, write_record};
 use crate::apply::Run;
 use crate::host::{AdminState, Family, Host};
 use crate::interface_name::InterfaceName;
@@ -30,7 +30,7 @@ pub(super) fn start(session: &mut Session<'_>, asked: &Asked) -> Result<Report, 
     }
     refuse_network_root(session.system, &names)?;
     let source = address_source(session, &names, &around)?;
-    let host = observe(session.system, std::slice::from_ref(&names.netdev))?;
+    let host = observe_with_forwarding(session.system, std::slice::from_ref(&names.netdev), &names.bridge)?;
     refuse_stray_client(session, &names, &host)?;
     recipe::judge_routes(&names.netdev, &host)?;
     if session.is_dry_run() {
@@ -148,7 +148,7 @@ fn carry_out(
     let mut before = host;
     if source == AddressSource::IfUpDown {
         run.carry_out(&Plan::single(Operation::IfDown(names.netdev.clone())), before)?;
-        before = run.look(|system| observe(system, &devices))?;
+        before = run.look(|system| observe_with_forwarding(system, &devices, &names.bridge))?;
     }
     run.carry_out(&recipe::start(names, &before), before.clone())?;
     if source == AddressSource::IfUpDown {

@@ -1,6 +1,6 @@
 //! `network-bridge stop`.
 
-use super::{Session, observe, write_record};
+use super::{Session, observe, observe_with_forwarding, write_record};
 use crate::apply::Run;
 use crate::host::{AdminState, Host};
 use crate::interface_name::InterfaceName;
@@ -19,7 +19,8 @@ pub(super) fn stop(session: &mut Session<'_>, asked: &Asked) -> Result<Report, T
     let Some(names) = recipe::find_started(asked, &record.names(), &routes, &around) else {
         return Ok(Report::nothing("there is no bridge that network-bridge has made: nothing to take apart"));
     };
-    let host = with_bridges(observe(session.system, std::slice::from_ref(&names.bridge))?, &around);
+    let seen = observe_with_forwarding(session.system, std::slice::from_ref(&names.bridge), &names.bridge)?;
+    let host = with_bridges(seen, &around);
     let host = with_settings(session.system, host, &names.port)?;
     recipe::judge_routes(&names.bridge, &host)?;
     let start = Found::by_record(&record, &names);
@@ -82,7 +83,7 @@ fn carry_out(session: &mut Session<'_>, names: &Names, host: &Host, start: Found
     let mut before = host.clone();
     if start.addresses == AddressSource::IfUpDown {
         run.carry_out(&Plan::single(Operation::IfDown(names.bridge.clone())), before)?;
-        before = with_bridges(run.look(|system| observe(system, &devices))?, host);
+        before = with_bridges(run.look(|system| observe_with_forwarding(system, &devices, &names.bridge))?, host);
     }
     let plan = recipe::stop(names, &before, start.state)?;
     run.carry_out(&plan, before.clone())?;

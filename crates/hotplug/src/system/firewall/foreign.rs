@@ -7,7 +7,7 @@ use nftables::{ChainId, Error, TableId, place_before_the_stop};
 use nix::errno::Errno;
 
 use super::{Firewall, FirewallError, Result, name_of};
-use crate::firewall::{AcceptPlace, ChainFamily, ChainKeeper, DroppingChain, ForwardAccept, ForwardChain, TABLE};
+use crate::firewall::{AcceptPlace, ChainFamily, ChainKeeper, DroppingChain, ForwardAccept, ForwardChain, TABLE, Traffic};
 use crate::host::Host;
 use crate::interface_name::InterfaceName;
 
@@ -26,11 +26,11 @@ pub(super) fn observe(firewall: &mut Firewall, host: &mut Host, devices: &[Inter
     for (chain, known) in chains.iter().filter_map(|chain| Some((chain, described(chain)?))) {
         let rules = connection.rules(&chain.id)?;
         let place = place_in(&known, chain, &rules);
-        for device in devices {
-            let signature = ForwardAccept::signature(device);
+        for (device, traffic) in devices.iter().flat_map(|device| Traffic::ALL.map(|traffic| (device, traffic))) {
+            let signature = ForwardAccept::signature(device, traffic);
             if rules.iter().any(|rule| rule.comment.as_ref() == Some(&signature)) {
                 let place = place.unwrap_or(AcceptPlace::End);
-                host.forward_accepts.push(ForwardAccept { chain: known.clone(), place, device: device.clone() });
+                host.forward_accepts.push(ForwardAccept { chain: known.clone(), place, device: device.clone(), traffic });
             }
         }
         match place {
@@ -73,15 +73,25 @@ fn belongs_to_its_maker(connection: &mut Connection, table: &TableId) -> Result<
     Ok(connection.table(table)?.is_some_and(|table| table.owner == Owner::OneProcess))
 }
 
-/// Two rules: what comes from the device, and what goes to it.
+/// A rule for each direction, or one for what is bridged. Rules that are there already are not added once more: a deletion that is taken back
+/// may never have been done.
 pub(super) fn add(connection: &mut Connection, accept: &ForwardAccept) -> Result<()> {
     let chain = id_of(&accept.chain)?;
+    let signature = ForwardAccept::signature(&accept.device, accept.traffic);
+    if connection.rules(&chain)?.iter().any(|rule| rule.comment.as_ref() == Some(&signature)) {
+        return Ok(());
+    }
     let mut batch = Batch::new();
-    for selector in [Selector::Iifname, Selector::Oifname] {
-        let device = Value::Interface(name_of(&accept.device)?);
+    let device = Value::Interface(name_of(&accept.device)?);
+    let (from, to) = (Selector::Iifname.is(device.clone()), Selector::Oifname.is(device));
+    let matches = match accept.traffic {
+        Traffic::FromAndTo => vec![vec![from], vec![to]],
+        Traffic::Bridged => vec![vec![from, to]],
+    };
+    for packets in matches {
         // With a counter, as iptables-nft's own rules have one.
-        let rule = Rule::new([selector.is(device), Statement::Counter, Statement::ACCEPT])
-            .with_comment(ForwardAccept::signature(&accept.device).parse::<Comment>()?);
+        let rule = Rule::new(packets.into_iter().chain([Statement::Counter, Statement::ACCEPT]))
+            .with_comment(signature.parse::<Comment>()?);
         match accept.place {
             AcceptPlace::End => batch.append_rule(chain.clone(), rule),
             AcceptPlace::Head => batch.insert_rule(chain.clone(), rule),
@@ -94,7 +104,7 @@ pub(super) fn add(connection: &mut Connection, accept: &ForwardAccept) -> Result
 /// Every rule that we have signed for the device.
 pub(super) fn delete(connection: &mut Connection, accept: &ForwardAccept) -> Result<()> {
     let chain = id_of(&accept.chain)?;
-    let signature = ForwardAccept::signature(&accept.device);
+    let signature = ForwardAccept::signature(&accept.device, accept.traffic);
     let mut batch = Batch::new();
     for rule in connection.rules(&chain)?.iter().filter(|rule| rule.comment.as_ref() == Some(&signature)) {
         batch.delete_rule(chain.clone(), rule.handle);

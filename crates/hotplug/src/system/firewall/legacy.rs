@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::super::child::{find_program, output_of};
-use crate::firewall::{AcceptPlace, ChainFamily, ChainKeeper, DroppingChain, ForwardAccept, ForwardChain};
+use crate::firewall::{AcceptPlace, ChainFamily, ChainKeeper, DroppingChain, ForwardAccept, ForwardChain, Traffic};
 use crate::host::Host;
 use crate::interface_name::InterfaceName;
 
@@ -24,9 +24,10 @@ pub(super) fn observe(host: &mut Host, devices: &[InterfaceName]) -> Result<(), 
         let chain =
             ForwardChain { keeper: ChainKeeper::LegacyTables, family, table: "filter".to_owned(), name: "FORWARD".to_owned() };
         let place = place_in(&listing);
-        for device in devices.iter().filter(|device| listing.lines().any(|line| is_signed(line, device))) {
+        let ours = devices.iter().flat_map(|device| Traffic::ALL.map(|traffic| (device, traffic)));
+        for (device, traffic) in ours.filter(|(device, traffic)| listing.lines().any(|line| is_signed(line, device, *traffic))) {
             let place = place.unwrap_or(AcceptPlace::End);
-            host.forward_accepts.push(ForwardAccept { chain: chain.clone(), place, device: device.clone() });
+            host.forward_accepts.push(ForwardAccept { chain: chain.clone(), place, device: device.clone(), traffic });
         }
         host.dropping_chains.extend(place.map(|place| DroppingChain { chain, place }));
     }
@@ -66,15 +67,21 @@ fn place_in(listing: &str) -> Option<AcceptPlace> {
     listing.lines().any(|line| line == "-P FORWARD DROP").then_some(AcceptPlace::End)
 }
 
-fn is_signed(line: &str, device: &InterfaceName) -> bool {
-    let signature = ForwardAccept::signature(device);
+fn is_signed(line: &str, device: &InterfaceName, traffic: Traffic) -> bool {
+    let signature = ForwardAccept::signature(device, traffic);
     let mut words = line.split(' ').skip_while(|word| *word != "--comment").skip(1);
     words.next().is_some_and(|word| word.trim_matches('"') == signature)
 }
 
-/// Two rules: what comes from the device, and what goes to it.
+/// A rule for each direction, or one for what is bridged. Rules that are there already are not added once more: a deletion that is taken back
+/// may never have been done.
 pub(super) fn add(accept: &ForwardAccept) -> Result<(), String> {
-    for direction in DIRECTIONS {
+    let listing = output_of(&tool(accept.chain.family)?, &["-w", "5", "-S", "FORWARD"], LIMIT)?;
+    let ours = listing.lines().filter(|line| is_signed(line, &accept.device, accept.traffic));
+    if ours.count() >= matches_of(accept).len() {
+        return Ok(());
+    }
+    for packets in matches_of(accept) {
         let number;
         let mut words = vec!["-w", "5"];
         match accept.place {
@@ -85,8 +92,8 @@ pub(super) fn add(accept: &ForwardAccept) -> Result<(), String> {
                 words.extend(["-I", "FORWARD", &number]);
             }
         }
-        if let Err(error) = run(accept, &words, direction) {
-            // One of the two may be in place by now.
+        if let Err(error) = run(accept, &words, &packets) {
+            // One of two may be in place by now.
             let _ = delete(accept);
             return Err(error);
         }
@@ -94,19 +101,26 @@ pub(super) fn add(accept: &ForwardAccept) -> Result<(), String> {
     Ok(())
 }
 
-const DIRECTIONS: [&str; 2] = ["-i", "-o"];
+/// What the rules ask of a packet.
+fn matches_of(accept: &ForwardAccept) -> Vec<Vec<&str>> {
+    let device = accept.device.as_str();
+    match accept.traffic {
+        Traffic::FromAndTo => vec![vec!["-i", device], vec!["-o", device]],
+        Traffic::Bridged => vec![vec!["-i", device, "-o", device]],
+    }
+}
 
 /// The rules that we have signed for the device.
 pub(super) fn delete(accept: &ForwardAccept) -> Result<(), String> {
     let failures: Vec<String> =
-        DIRECTIONS.into_iter().filter_map(|direction| run(accept, &["-w", "5", "-D", "FORWARD"], direction).err()).collect();
+        matches_of(accept).iter().filter_map(|packets| run(accept, &["-w", "5", "-D", "FORWARD"], packets).err()).collect();
     if failures.is_empty() { Ok(()) } else { Err(failures.join("; ")) }
 }
 
-fn run(accept: &ForwardAccept, begin: &[&str], direction: &str) -> Result<(), String> {
-    let signature = ForwardAccept::signature(&accept.device);
-    let rule = [direction, accept.device.as_str(), "-m", "comment", "--comment", &signature, "-j", "ACCEPT"];
-    output_of(&tool(accept.chain.family)?, &[begin, &rule].concat(), LIMIT).map(drop)
+fn run(accept: &ForwardAccept, begin: &[&str], packets: &[&str]) -> Result<(), String> {
+    let signature = ForwardAccept::signature(&accept.device, accept.traffic);
+    let rest = ["-m", "comment", "--comment", &signature, "-j", "ACCEPT"];
+    output_of(&tool(accept.chain.family)?, &[begin, packets, &rest].concat(), LIMIT).map(drop)
 }
 
 #[cfg(test)]
@@ -126,9 +140,11 @@ mod tests {
     fn a_rule_is_ours_by_its_whole_signature() {
         let device: InterfaceName = "vif1.1".parse().unwrap();
         let rule = |comment: &str| format!("-A FORWARD -i vif1.1 -m comment --comment {comment} -j ACCEPT");
-        assert!(is_signed(&rule("\"xen-network:vif1.1\""), &device));
-        assert!(is_signed(&rule("xen-network:vif1.1"), &device));
-        assert!(!is_signed(&rule("\"xen-network:vif1.10\""), &device));
-        assert!(!is_signed("-A FORWARD -i vif1.1 -j ACCEPT", &device));
+        assert!(is_signed(&rule("\"xen-network:vif1.1\""), &device, Traffic::FromAndTo));
+        assert!(is_signed(&rule("xen-network:vif1.1"), &device, Traffic::FromAndTo));
+        assert!(!is_signed(&rule("xen-network:vif1.1:bridged"), &device, Traffic::FromAndTo));
+        assert!(is_signed(&rule("xen-network:vif1.1:bridged"), &device, Traffic::Bridged));
+        assert!(!is_signed(&rule("\"xen-network:vif1.10\""), &device, Traffic::FromAndTo));
+        assert!(!is_signed("-A FORWARD -i vif1.1 -j ACCEPT", &device, Traffic::FromAndTo));
     }
 }
