@@ -215,7 +215,7 @@ fn guests_that_come_to_dhcpd_at_once_are_all_served() {
 fn options_of_the_administrator_and_ours_do_not_mix() {
     let configuration = "dhcp-range=192.168.7.10,192.168.7.99,1h\ndhcp-option=option:router,192.168.7.77\n\
                          dhcp-option=option:dns-server,192.168.7.78\ndomain=lan.test\n";
-    let office = Office::new(Dnsmasq { configuration, ..Dnsmasq::default() });
+    let office = Office::new(Dnsmasq { configuration });
     let before = ask(&office.own_client, "eth0").unwrap();
     assert_eq!((before.router.as_str(), before.domain.as_str()), ("192.168.7.77", "lan.test"));
     office.nat("start");

@@ -93,18 +93,7 @@ fn settle(draft: &mut Draft, path: &Path, wanted: Option<String>) -> Change {
 const KEEPER: &str = "Entries for dnsmasq (dhcp-hostsdir), one file for each guest's interface; written by vif-nat.\n";
 
 fn offer_by_dnsmasq(draft: &mut Draft, server: &Dnsmasq, guest: &Guest) {
-    if text(draft, &server.drop_in).is_none() {
-        draft.plan.notes.push(format!(
-            "dnsmasq serves no subnet of guests yet, so {} gets no address from it: call network-nat start dhcp=yes",
-            guest.device
-        ));
-    }
-    if server.interfaces != Interfaces::All && !guest.device.as_str().starts_with("vif") {
-        draft.plan.notes.push(format!(
-            "dnsmasq serves the interfaces that its configuration lists, and vif*: add interface={0} there for the guest of {0}",
-            guest.device
-        ));
-    }
+    note_who_is_not_served(draft, server, &guest.device);
     let path = server.guest_file(&guest.device, guest.address);
     // A folder that was not there when dnsmasq started is not watched, and what once stood in a file stays in its memory.
     let mut memory = settle(draft, &server.keeper(), Some(KEEPER.to_owned()));
@@ -129,6 +118,19 @@ fn offer_by_dnsmasq(draft: &mut Draft, server: &Dnsmasq, guest: &Guest) {
             address: guest.address,
             holder: holder.clone(),
         }));
+    }
+}
+
+fn note_who_is_not_served(draft: &mut Draft, server: &Dnsmasq, device: &InterfaceName) {
+    if text(draft, &server.drop_in).is_none() {
+        draft.plan.notes.push(format!(
+            "dnsmasq serves no subnet of guests yet, so {device} gets no address from it: call network-nat start dhcp=yes"
+        ));
+    }
+    if server.interfaces != Interfaces::All && !device.as_str().starts_with("vif") {
+        draft.plan.notes.push(format!(
+            "dnsmasq serves the interfaces that its configuration lists, and vif*: add interface={device} there for the guest of {device}"
+        ));
     }
 }
 
