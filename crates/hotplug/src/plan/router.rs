@@ -183,7 +183,8 @@ fn listeners(netdev: &InterfaceName, host: &Host, sessions: &Sessions) -> Vec<In
             let device = sysctl.device()?;
             let kept = sessions.setting(sysctl).is_some();
             let listens = value == UNLESS_ROUTER && was_no_router(device, host, sessions);
-            (kept || (listens && (device == netdev || lives_on_advertisements(device, host)))).then(|| device.clone())
+            let learnt = || !is_guests(device) && lives_on_advertisements(device, host);
+            (kept || (listens && (device == netdev || learnt()))).then(|| device.clone())
         })
         .collect()
 }
@@ -197,7 +198,7 @@ pub fn possible_listeners(host: &Host) -> Vec<InterfaceName> {
     };
     settings
         .filter_map(|(sysctl, _)| sysctl.device())
-        .filter(|device| host.link(device).is_none() && !is_router(device))
+        .filter(|device| host.link(device).is_none() && !is_router(device) && !is_guests(device))
         .cloned()
         .collect()
 }
@@ -212,6 +213,11 @@ fn was_no_router(device: &InterfaceName, host: &Host, sessions: &Sessions) -> bo
         Some(setting) => setting.undone_along(&own, now) == "0",
         None => now == "0",
     }
+}
+
+/// Whether a guest is at the other end, which is no router for this host whatever it says.
+fn is_guests(device: &InterfaceName) -> bool {
+    device.as_str().starts_with("vif")
 }
 
 fn lives_on_advertisements(device: &InterfaceName, host: &Host) -> bool {
