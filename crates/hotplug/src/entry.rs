@@ -2,7 +2,7 @@
 //!
 //! What Rust's standard library does before its own `main` is mostly for threads and for telling of a stack overflow: with glibc it reads
 //! /proc/self/maps, and with any C library it maps a second stack and installs handlers. That costs a tenth of a whole run (decision 0006).
-//! [`main!`] goes around it, and [`enter`] does the part of it that is needed here as well (library/std/src/sys/pal/unix/mod.rs, `init()`).
+//! [`main!`](crate::main!) goes around it, and [`enter`] does the part of it that is needed here as well (library/std/src/sys/pal/unix/mod.rs, `init()`).
 //!
 //! A panic still says where it happened, and ends the program by `SIGABRT`. What else is different from a usual `main`:
 //! `std::env::args()` may be empty, so the words of the call are handed on; and nobody writes out at the end what was left in the buffer of
