@@ -153,11 +153,15 @@ fn observe(system: &mut System, devices: &[InterfaceName]) -> Result<Host, Syste
     system.host_of(devices, Depth::Everything, &keys)
 }
 
-/// The same, and the chains of others that would drop what `bridge` passes on. A bridge is of use to the host itself without them.
+/// The same, the chains of others that would drop what `bridge` passes on, and the rules that an earlier start has put there. Without
+/// rules the bridge is of use to the host itself, and so nothing here is an error.
 fn observe_with_forwarding(system: &mut System, devices: &[InterfaceName], bridge: &InterfaceName) -> Result<Host, SystemError> {
     let mut host = observe(system, devices)?;
     if let Err(error) = system.observe_forwarding(&mut host, std::slice::from_ref(bridge)) {
         log::warn!("{error}; going on without rules that let guests pass");
+    }
+    if !System::chains_see_bridged_packets() {
+        host.dropping_chains.clear();
     }
     Ok(host)
 }

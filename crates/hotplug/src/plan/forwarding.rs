@@ -29,7 +29,8 @@ fn accept_traffic(draft: &mut Draft, device: &InterfaceName, traffic: Traffic) {
 /// Takes away whatever accepts `device` in chains of others.
 pub fn withdraw(draft: &mut Draft, device: &InterfaceName) {
     let seen: Vec<ForwardAccept> = draft.host.forward_accepts.iter().filter(|seen| seen.device == *device).cloned().collect();
-    for accept in seen {
+    // Backwards, so that undoing it puts them back in their order.
+    for accept in seen.into_iter().rev() {
         draft.may(Operation::DeleteForwardAccept(accept));
     }
 }

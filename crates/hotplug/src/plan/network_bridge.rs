@@ -188,8 +188,9 @@ pub fn start(names: &Names, host: &Host) -> Plan {
     let Some(link) = host.link(&names.netdev) else { return Plan::default() };
     let mut draft = Draft::new(host);
     let transfer = Move { before: host, original: &names.netdev, source: &names.port, target: &names.bridge };
-    rename(&mut draft, &names.netdev, &names.port);
+    // Before the host loses its network for a moment: iptables-legacy takes longer than all the rest.
     forwarding::accept_bridged(&mut draft, &names.bridge);
+    rename(&mut draft, &names.netdev, &names.port);
     draft.must(Operation::CreateBridge(NewBridge {
         name: names.bridge.clone(),
         mac: link.mac,

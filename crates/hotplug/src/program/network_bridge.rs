@@ -28,6 +28,8 @@ pub static NETWORK_BRIDGE: Program = Program {
             description: &[
                 "Creates the bridge, without spanning tree and without forward delay, moves everything from the device to it and makes \
                  the device its port. Then waits until the link is there, and checks that the network still answers (see check).",
+                "Where a chain of the host's packet filter drops what it forwards, and br_netfilter shows it bridged packets as well, a signed \
+                 rule lets pass what goes from port to port of the bridge.",
                 "Does nothing and succeeds where the device is the port of a bridge already, where bridge=null, and where neither \
                  bridge nor netdev is given and the host has a bridge of its own.",
                 "Refuses, before anything is touched: a device that NetworkManager or systemd-networkd manages, because they would \
@@ -43,7 +45,7 @@ pub static NETWORK_BRIDGE: Program = Program {
             purpose: "Take the network device off the bridge again.",
             description: &[
                 "Brings back what start found, from the record that start kept. Without the record, moves what the bridge has now to \
-                 the device and gives it its old name. Guests' devices that are still on the bridge are left without one.",
+                 the device and gives it its old name. Guests' devices that are still on the bridge are left without one. The rule in the packet filter goes.",
             ],
         },
         Command {
@@ -90,7 +92,7 @@ pub static NETWORK_BRIDGE: Program = Program {
             name: "antispoof",
             value: "yes|no",
             meaning: &[
-                "Accepted, because old configurations give it. This version sets no filter, and never touches the firewall's rules.",
+                "Accepted, because old configurations give it. This version sets no filter, and never changes the administrator's own rules.",
             ],
             default: "no",
             sources: GIVEN,

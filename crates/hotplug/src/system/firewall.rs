@@ -157,6 +157,17 @@ impl System {
         foreign::observe(&mut self.firewall, host, devices).map_err(|error| failed(error.to_string()))?;
         legacy::observe(host, devices).map_err(failed)
     }
+
+    /// Whether the chains of IP see what bridges pass on: br_netfilter is there, and its settings say so
+    /// (Documentation/networking/ip-sysctl.rst).
+    #[must_use]
+    pub fn chains_see_bridged_packets() -> bool {
+        let is_on = |family| {
+            let setting = std::fs::read_to_string(format!("/proc/sys/net/bridge/bridge-nf-call-{family}"));
+            setting.is_ok_and(|value| value.trim() != "0")
+        };
+        is_on("iptables") || is_on("ip6tables")
+    }
 }
 
 fn own_table() -> Result<TableId> {
