@@ -74,10 +74,11 @@ normalise() {
     s/(valid_lft|preferred_lft|expires) [1-9][0-9]*sec/\1 limited/g; s/[ \t]+/ /g; s/ $//' | sort
 }
 
-# All that a hotplug program could leave behind: devices, addresses, routes, rules, filters, locks, records, store entries.
+# All that a hotplug program could leave behind: devices, addresses, routes, rules, settings, filters, locks, records, store entries.
 host_state() {
   {
     network_state
+    grep -s . /proc/sys/net/ipv[46]/conf/*/{forwarding,proxy_arp,proxy_ndp,accept_ra} || :
     nft list ruleset
     # libxl's own records, in /run/xen, are none of ours.
     find /run /var/lib/xen /var/lock/ -type f ! -path '/run/test/*' ! -path '/run/xen/*' ! -name '*.pid'
@@ -119,6 +120,27 @@ new_bridge() { # NAME ADDRESS/LENGTH [BRIDGE-OPTIONS…]
 delete_bridge() { # NAME
   ip link delete "$1"
   ip link delete "$1-uplink"
+}
+# A LAN behind eth0 of dom0, 192.168.1.100: a gateway, 192.168.1.1, and an address outside, 198.51.100.10, both in a network namespace
+# that counts the packets in which it sees addresses of guests behind dom0.
+new_lan() {
+  ip netns add lan
+  ip link add eth0 address 00:11:d8:55:4d:74 type veth peer name port netns lan
+  ip -n lan -batch - <<<"link set lo up
+    link set port up
+    address add 198.51.100.10/32 dev lo
+    address add 192.168.1.1/24 dev port"
+  ip netns exec lan nft -f - <<<"table inet watch { chain input { type filter hook input priority 0; ip saddr 192.168.2.0/24 counter; }; }"
+  # No link-local address, which would settle a second later.
+  ip -batch - <<<"link set eth0 addrgenmode none up
+    address add 192.168.1.100/24 dev eth0
+    route add default via 192.168.1.1"
+}
+lan_saw_no_guest() { ip netns exec lan nft list table inet watch | grep -F "packets 0 "; }
+answers_the_lan() { eventually 10 ip netns exec lan ping -c 1 -W 1 "$1"; } # ADDRESS
+delete_lan() {
+  ip link delete eth0
+  ip netns delete lan
 }
 answers() { eventually 10 ping -c 1 -W 1 "$1"; } # ADDRESS
 
