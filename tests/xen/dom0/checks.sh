@@ -135,6 +135,7 @@ new_lan() {
   ip -batch - <<<"link set eth0 addrgenmode none up
     address add 192.168.1.100/24 dev eth0
     route add default via 192.168.1.1"
+  eventually 10 grep -Fx up /sys/class/net/eth0/operstate
 }
 lan_saw_no_guest() { ip netns exec lan nft list table inet watch | grep -F "packets 0 "; }
 answers_the_lan() { eventually 10 ip netns exec lan ping -c 1 -W 1 "$1"; } # ADDRESS
