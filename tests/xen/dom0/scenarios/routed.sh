@@ -25,6 +25,16 @@ check "the LAN pings the guest" answers_the_lan 192.168.2.1
 
 check "xl destroy succeeds" logged destroy xl destroy web
 check "nothing is left after destroy" unchanged_since started
+
+# An address of the LAN's own network: no route in its gateway, dom0 answers for it.
+linux_guest inner "script=vif-route,ip=192.168.1.50" \
+  "guest.eth0=192.168.1.50/24 guest.gateway=192.168.1.1 guest.ping0=192.168.1.1,198.51.100.10"
+require "xl create of a guest in the LAN's own network succeeds" create inner
+check "that guest pings the gateway of the LAN" guest_said inner "192.168.1.1 answers"
+check "that guest pings the outside" guest_said inner "198.51.100.10 answers"
+check "the LAN pings that guest" answers_the_lan 192.168.1.50
+check "xl destroy of it succeeds" logged destroy-inner xl destroy inner
+check "nothing is left of it either" unchanged_since started
 check "stop succeeds" network_route stop
 check "the host is as before start" unchanged_since before-start
 
