@@ -206,7 +206,7 @@ mod tests {
     #[test]
     fn a_reader_sees_every_section_and_every_word() {
         for (program, (_, page)) in PROGRAMS.iter().zip(pages()) {
-            let (text, _) = groff(&["-man", "-Tascii", "-P-c", "-P-b", "-P-u", "-rLL=500n"], &page);
+            let (text, _) = groff(&["-man", "-Tascii", "-P-c", "-P-b", "-P-u", "-rLL=3000n"], &page);
             let mut place = 0;
             for title in [
                 "NAME",
