@@ -134,6 +134,19 @@ impl Bench {
         self.guest.attach(&self.dom0, Nic { handle, mac, ..self.mode.nic() })
     }
 
+    /// Has `measure` make the call for `action`, on a vif of its own: not all of the originals can be repeated.
+    fn once<T>(&self, action: Hotplug, measure: impl FnOnce(&Call) -> Result<T>) -> Result<T> {
+        let vif = self.attach(0)?;
+        if action == Hotplug::Offline {
+            vif.hotplug(Hotplug::Online)?.success()?;
+        }
+        let measured = measure(&call(&vif, action))?;
+        vif.disappear()?;
+        vif.hotplug(Hotplug::Offline)?.success()?;
+        vif.remove_store()?;
+        Ok(measured)
+    }
+
     /// The names of the bridge's ports.
     ///
     /// # Errors
@@ -227,18 +240,12 @@ fn measure(mode: Mode) -> Result<Section> {
     let mut subjects = Vec::new();
     let benches = [(Make::Ours, Bench::new(Make::Ours, mode)?), (Make::Original, Bench::new(Make::Original, mode)?)];
     for (make, bench) in &benches {
-        let vif = bench.attach(0)?;
         for action in [Hotplug::Online, Hotplug::Offline] {
-            let call = call(&vif, action);
             let machine = bench.dom0.machine();
-            let memory = process::peak_memory(machine, &call)?;
-            // The original vif-route fails where its route is there already.
-            vif.hotplug(opposite(action))?.success()?;
-            let calls = process::system_calls(machine, &call)?;
+            let memory = bench.once(action, |call| process::peak_memory(machine, call))?;
+            let calls = bench.once(action, |call| process::system_calls(machine, call))?;
             subjects.push(Subject { make: *make, action, samples: Samples::default(), memory, calls });
         }
-        vif.disappear()?;
-        vif.remove_store()?;
     }
     for round in 0..WARM_UP + ROUNDS {
         for (bench, subjects) in benches.iter().map(|(_, bench)| bench).zip(subjects.chunks_mut(2)) {
@@ -253,15 +260,6 @@ fn measure(mode: Mode) -> Result<Section> {
     }
     let empty = process::system_calls(benches[0].1.dom0.machine(), &Call::empty())?;
     section(mode, &subjects, &empty, process::peak_memory(benches[0].1.dom0.machine(), &Call::empty())?)
-}
-
-fn opposite(action: Hotplug) -> Hotplug {
-    match action {
-        Hotplug::Online => Hotplug::Offline,
-        Hotplug::Offline => Hotplug::Online,
-        Hotplug::Add => Hotplug::Remove,
-        Hotplug::Remove => Hotplug::Add,
-    }
 }
 
 /// A vif comes and goes, with `/bin/true` before each run of the program.
