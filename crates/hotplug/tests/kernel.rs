@@ -702,6 +702,30 @@ fn devices_are_found_by_sort() {
     });
 }
 
+#[test]
+fn the_default_device_is_that_of_the_best_default_route() {
+    for (routes, expected) in [
+        ("", None),
+        ("route add default via 192.168.1.1", Some("eth0")),
+        ("route add default via 192.168.1.1 metric 10\nroute add default dev eth1 metric 5", Some("eth1")),
+        ("route add 240.0.0.0/4 dev eth1\nroute add default via 192.168.1.1", Some("eth0")),
+        ("route add default nexthop via 192.168.1.1 nexthop dev eth1", Some("eth0")),
+        ("-6 route add default dev eth1", Some("eth1")),
+        ("rule add priority 5 lookup 77\nroute add default dev eth1 table 77\nroute add default via 192.168.1.1", Some("eth0")),
+    ] {
+        let seen = in_namespace(|| {
+            ip("link add eth0 type veth peer name far0\nlink add eth1 type veth peer name far1");
+            ip("link set far0 up\nlink set far1 up\nlink set eth0 up\nlink set eth1 up\naddress add 192.168.1.100/24 dev eth0");
+            for line in routes.lines() {
+                let status = std::process::Command::new("ip").args(line.split(' ')).status().unwrap();
+                assert!(status.success(), "ip {line}");
+            }
+            System::open().default_device().unwrap()
+        });
+        assert_eq!(seen, expected.map(name), "{routes}");
+    }
+}
+
 /// The neighbour is this host's own other end of the wire, in a second namespace.
 const NEIGHBOUR: &str = "
     link add eth0 type veth peer name wire0

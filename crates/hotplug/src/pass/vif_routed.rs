@@ -169,13 +169,13 @@ fn uplink(routed: &Routed, system: &mut System) -> Result<Option<InterfaceName>,
     }
     let default_device = match routed.uplink {
         Some(_) => None,
-        None => system.default_routes()?.iter().find_map(|route| route.path.next_hops().first()?.device.clone()),
+        None => system.default_device()?,
     };
     Ok(recipe::uplink_of(routed, default_device.as_ref()))
 }
 
 fn observe_uplink(routed: &Routed, uplink: &InterfaceName, system: &mut System, host: &mut Host) -> Result<(), Trouble> {
-    if host.link(uplink).is_none() {
+    if recipe::leaves_something(routed) && host.link(uplink).is_none() {
         host.links.extend(system.link(uplink)?);
     }
     host.addresses.extend(system.addresses(uplink)?);

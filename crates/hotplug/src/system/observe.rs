@@ -85,6 +85,18 @@ impl System {
         none_if_gone(list).map_err(SystemError::in_act(format!("listing the addresses of {device}")))
     }
 
+    /// The device of the best default route, IPv4 before IPv6.
+    ///
+    /// # Errors
+    /// When the kernel does not tell.
+    pub fn default_device(&mut self) -> Result<Option<InterfaceName>, SystemError> {
+        let quick = route::default_device(&mut self.kernel);
+        if let Some(device) = quick.map_err(SystemError::in_act("looking for the default route"))? {
+            return Ok(Some(device));
+        }
+        Ok(self.default_routes()?.iter().find_map(|route| route.path.next_hops().first()?.device.clone()))
+    }
+
     /// The default routes of the main table, IPv4 before IPv6, each family in the kernel's order: the first one is taken first.
     ///
     /// # Errors

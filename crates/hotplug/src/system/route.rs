@@ -55,6 +55,10 @@ const KNOWN: [u16; 15] = [
 ];
 /// `RTM_F_CLONED`: what the kernel learnt for one destination.
 const RTM_F_CLONED: u32 = 0x200;
+/// `RTM_F_FIB_MATCH`: the entry of the table, and not what follows from it for one destination (Linux 4.13).
+const RTM_F_FIB_MATCH: u32 = 0x2000;
+/// `RTM_F_LOOKUP_TABLE`: without it every answer claims to be of the main table.
+const RTM_F_LOOKUP_TABLE: u32 = 0x1000;
 /// `RTNH_F_ONLINK`
 const RTNH_F_ONLINK: u8 = 4;
 /// `struct rtnexthop`, in bytes.
@@ -94,6 +98,30 @@ pub(super) fn device_towards(kernel: &mut Kernel, address: IpAddr) -> Result<Opt
         None => Ok(None),
     }
 }
+
+/// The device of the IPv4 default route, as the kernel finds it for an address that no network has: one question, however long the
+/// table is. Nothing where that does not tell: no such route, several ways, or a policy rule that leads elsewhere.
+pub(super) fn default_device(kernel: &mut Kernel) -> Result<Option<InterfaceName>, KernelError> {
+    let mut message = RouteMessage::default();
+    message.header.address_family = AddressFamily::Inet;
+    message.header.destination_prefix_length = 32;
+    message.header.flags = RouteFlags::from_bits_retain(RTM_F_FIB_MATCH | RTM_F_LOOKUP_TABLE);
+    message.attributes.push(RouteAttribute::Destination(RESERVED.into()));
+    let answer = match kernel.connection()?.get(RouteNetlinkMessage::GetRoute(message)) {
+        Err(error) if error.is(Errno::ENETUNREACH) || error.is(Errno::EHOSTUNREACH) => return Ok(None),
+        answer => answer?,
+    };
+    let header = RouteHeader::parse(&answer.body)?;
+    let attributes = Attributes::behind(&answer.body, HEADER)?;
+    let is_default = header.destination_prefix_length == 0 && attributes.u32(RTA_TABLE)? == Some(MAIN_TABLE);
+    match attributes.u32(RTA_OIF)?.filter(|_| is_default) {
+        Some(number) => kernel.name_of(number).map(Some),
+        None => Ok(None),
+    }
+}
+
+/// Of a block that nobody is given addresses of (RFC 1112, section 4).
+const RESERVED: Ipv4Addr = Ipv4Addr::new(240, 0, 0, 1);
 
 fn dump(kernel: &mut Kernel, filter: &RouteAttribute) -> Result<Vec<Route>, KernelError> {
     let mut list = vec![];
