@@ -717,7 +717,7 @@ fn the_default_device_is_that_of_the_best_default_route() {
             ip("link add eth0 type veth peer name far0\nlink add eth1 type veth peer name far1");
             ip("link set far0 up\nlink set far1 up\nlink set eth0 up\nlink set eth1 up\naddress add 192.168.1.100/24 dev eth0");
             for line in routes.lines() {
-                let status = std::process::Command::new("ip").args(line.split(' ')).status().unwrap();
+                let status = Command::new("ip").args(line.split(' ')).status().unwrap();
                 assert!(status.success(), "ip {line}");
             }
             System::open().default_device().unwrap()
