@@ -191,6 +191,26 @@ const VIF_BRIDGE: Grammar = Grammar {
     ],
 };
 
+const VIF_ROUTE: Grammar =
+    Grammar { program: "vif-route", commands: &["online", "offline", "add", "remove"], variables: ROUTED_VARIABLES };
+
+const VIF_NAT: Grammar =
+    Grammar { program: "vif-nat", commands: &["online", "offline", "add", "remove"], variables: ROUTED_VARIABLES };
+
+const ROUTED_VARIABLES: &[(&str, &[&str])] = &[
+    ("type_if", &["vif", "tap"]),
+    ("vif", &["vif1.0"]),
+    ("INTERFACE", &["vif1.0-emu"]),
+    ("XENBUS_PATH", &["backend/vif/1/0", "/local/domain/0/backend/vif/1/0"]),
+    ("ip", &["192.168.2.1", "192.168.2.1 2001:db8:2::1", "192.168.2.16/28"]),
+    ("gateway", &["192.168.2.254", "2001:db8:2::ff"]),
+    ("subnet", &["192.168.2.0/24"]),
+    ("netdev", &["eth0", ""]),
+    ("dhcp", &["no"]),
+    ("mtu", &["1400"]),
+    ("vifname", &["guest"]),
+];
+
 const NETWORK_ROUTE: Grammar = Grammar {
     program: "network-route",
     commands: &["start", "stop", "status"],
@@ -301,8 +321,11 @@ fn fingerprint() -> String {
     for table in ["route", "fib_trie", "if_inet6"] {
         text += &fs::read_to_string(format!("/proc/thread-self/net/{table}")).unwrap();
     }
-    // The devices' numbers are the kernel's own.
+    // The devices' numbers are the kernel's own, and the inner nodes of the routing trie depend on how it grew (net/ipv4/fib_trie.c,
+    // `resize()`).
     text.lines()
+        .map(str::trim_start)
+        .filter(|line| !line.starts_with("+--"))
         .map(|line| if line.contains(" 40 ") || line.contains(" 80 ") { without_number(line) } else { line.to_owned() + "\n" })
         .collect()
 }
@@ -467,10 +490,7 @@ fn call_router(dice: &mut Dice, grammar: &Grammar) -> Tally {
 
 /// Devices, addresses and routes, the settings of a router, and the record that tells of everything else.
 fn router_fingerprint() -> String {
-    // The inner nodes of the routing trie depend on how it grew (net/ipv4/fib_trie.c, `resize()`).
-    let lines = fingerprint();
-    let lines = lines.lines().map(str::trim_start).filter(|line| !line.starts_with("+--"));
-    let mut text: String = lines.map(|line| format!("{line}\n")).collect();
+    let mut text = fingerprint();
     for family in ["ipv4", "ipv6"] {
         for place in ["all", "default", "eth0", "eth1", "br1"] {
             for key in ["forwarding", "accept_redirects", "proxy_arp", "proxy_ndp", "accept_ra"] {
@@ -508,6 +528,8 @@ const KEYS: &[(&str, &[&str])] = &[
     ("ip", &["192.168.1.7"]),
     ("frontend", &["/local/domain/1/device/vif/0"]),
     ("vlan", &["7"]),
+    ("mac", &["00:16:3e:00:00:07"]),
+    ("gatewaydev", &["eth0"]),
 ];
 
 #[test]
@@ -528,7 +550,7 @@ fn vif_bridge_bears_any_call_and_any_store() {
         let vif = guest.attach(&dom0, Nic::on_bridge("xenbr0")).unwrap();
         // The guest's side stays down, so that no carrier comes and goes.
         let before = settled(dom0.machine());
-        let tally = dom0.machine().inside(|| call_vif_bridge(&mut dice, &dom0, &vif)).unwrap();
+        let tally = dom0.machine().inside(|| call_vif(&mut dice, &VIF_BRIDGE, &dom0, &vif)).unwrap();
         assert_no_marker(dom0.machine(), "vif-bridge");
         // A bridge keeps the largest segment size that it ever had with a port; the rest of its settings is in the fingerprint.
         let after = settled(dom0.machine());
@@ -537,7 +559,42 @@ fn vif_bridge_bears_any_call_and_any_store() {
     });
 }
 
-fn call_vif_bridge(dice: &mut Dice, dom0: &Dom0, vif: &Vif) -> Tally {
+#[test]
+fn vif_route_bears_any_call_and_any_store() {
+    on_all_hosts("vif-route", |dice| routed_vif_bears_any_call(dice, &VIF_ROUTE));
+}
+
+#[test]
+fn vif_nat_bears_any_call_and_any_store() {
+    on_all_hosts("vif-nat", |dice| routed_vif_bears_any_call(dice, &VIF_NAT));
+}
+
+fn routed_vif_bears_any_call(mut dice: Dice, grammar: &Grammar) -> Tally {
+    let dom0 = Dom0::new("dom0").unwrap();
+    let guest = Guest::new(1).unwrap();
+    for machine in [dom0.machine(), guest.machine()] {
+        machine.set_sysctl("net.ipv6.conf.default.accept_dad", "0").unwrap();
+    }
+    dom0.machine().install_scripts(&Programs::ours().unwrap()).unwrap();
+    ip_lines(
+        dom0.machine(),
+        "link add eth0 address 02:00:00:00:00:04 type veth peer name far0 address 02:00:00:00:00:05
+         link set far0 up
+         link set eth0 up
+         address add 192.168.1.100/24 dev eth0
+         address add 2001:db8:1::100/64 dev eth0
+         route add default via 192.168.1.1 dev eth0
+         link add vif1.0-emu address 02:00:00:00:00:02 type veth peer name qemu address 02:00:00:00:00:03",
+    );
+    let vif = guest.attach(&dom0, Nic::routed(grammar.program, "")).unwrap();
+    let before = settled(dom0.machine());
+    let tally = dom0.machine().inside(|| call_vif(&mut dice, grammar, &dom0, &vif)).unwrap();
+    assert_no_marker(dom0.machine(), grammar.program);
+    testbed::state::assert_same(&before.without(&["links"]), &settled(dom0.machine()).without(&["links"]));
+    tally
+}
+
+fn call_vif(dice: &mut Dice, grammar: &Grammar, dom0: &Dom0, vif: &Vif) -> Tally {
     let mut tally = Tally::default();
     let before = fingerprint();
     let stored = dom0.server().snapshot();
@@ -545,12 +602,12 @@ fn call_vif_bridge(dice: &mut Dice, dom0: &Dom0, vif: &Vif) -> Tally {
     dom0.server().clear_log();
     for _ in 0..CALLS / HOSTS {
         let store = seed_store(dice, dom0, &backend);
-        let call = Call::new(dice, &VIF_BRIDGE);
-        let output = call.run(&VIF_BRIDGE);
-        let place = || format!("{store} {}", call.described(&VIF_BRIDGE));
+        let call = Call::new(dice, grammar);
+        let output = call.run(grammar);
+        let place = || format!("{store} {}", call.described(grammar));
         let now = fingerprint();
         let changed = now != before;
-        if let Some(complaint) = complaint(&VIF_BRIDGE, &output, changed) {
+        if let Some(complaint) = complaint(grammar, &output, changed) {
             panic!("{}\n{complaint}\n{}", place(), changed_lines(&before, &now));
         }
         assert_writes_are_meant(dom0, &place);
@@ -607,11 +664,15 @@ fn detach_again(place: &dyn Fn() -> String, before: &str) {
         for path in /sys/class/net/*; do
             name=${path##*/}
             alias=$(cat "$path/ifalias")
-            case $name in xenbr0|lo|qemu) continue ;; vif1.0|vif1.0-emu) old=$name ;; *-emu) old=vif1.0-emu ;; *) old=vif1.0 ;; esac
+            case $name in xenbr0|lo|qemu|eth0|far0) continue ;; vif1.0|vif1.0-emu) old=$name ;; *-emu) old=vif1.0-emu ;; *) old=vif1.0 ;; esac
             ip link set dev "$name" nomaster down
             [ "$name" = "$old" ] || ip link set dev "$name" name "$old"
             ip link set dev "$old" mtu 1500 alias ""
+            ip -4 address flush dev "$old"
+            echo 0 >"/proc/sys/net/ipv4/conf/$old/proxy_arp"
+            echo 1 >"/proc/sys/net/ipv6/conf/$old/accept_ra"
         done
+        ip -6 neighbour show proxy | while read -r address _ device _; do ip neighbour delete proxy "$address" dev "$device"; done
         ip link set dev vif1.0 address fe:ff:ff:ff:ff:ff
         ip link set dev vif1.0-emu address 02:00:00:00:00:02"#;
     let output = Command::new("sh").args(["-ec", script]).env_clear().env("PATH", ROOT_PATH).output().unwrap();
