@@ -14,9 +14,11 @@ use hotplug::interface_name::InterfaceName;
 use hotplug::operation::Operation;
 use hotplug::plan::layer3::moving_keys;
 use hotplug::plan::network_bridge::{self, Names};
-use hotplug::plan::{OnFailure, Plan, network_nat, network_route, router, vif_bridge};
+use hotplug::plan::vif_routed::{Memory, Surroundings};
+use hotplug::plan::{OnFailure, Plan, network_nat, network_route, router, vif_bridge, vif_routed};
 use hotplug::request::network_nat::NetworkNat;
 use hotplug::request::network_route::NetworkRoute;
+use hotplug::request::routed::{Routed, RoutedWords, Routing};
 use hotplug::request::vif::{BACKEND_KEYS, BackendKeys, Vif, VifCall, VifWords, bridge_choice};
 use hotplug::sessions::{Owner, SessionKey, Sessions};
 use hotplug::system::{Depth, System};
@@ -288,6 +290,65 @@ fn vif_online_with_name_and_mtu() {
     );
     let places = fail_everywhere("vif-bridge online", dom0.machine(), &online);
     assert!(places >= 5, "only {places} places");
+}
+
+/// What vif-route and vif-nat do once they have read the store.
+fn online_routed(faulty: &mut Faulty, routing: Routing) -> Ending {
+    let words = VifWords { command: "online", vif: Some("vif1.0"), xenbus_path: Some("backend/vif/1/0"), ..VifWords::default() };
+    let call = VifCall::parse(&words).unwrap().unwrap();
+    let system = &mut faulty.system;
+    let keys = BackendKeys::from_values(system.read_backend(&call.backend).unwrap().keys).unwrap();
+    let vif = Vif::new(&call, &keys, |_| None).unwrap();
+    let words = RoutedWords { mac: keys.mac.as_deref(), ..RoutedWords::default() };
+    let routed = Routed::new(vif, routing, &words).unwrap();
+    let (device, uplink, memory) = (name("vif1.0"), name("eth0"), Memory { path: "/run/vif1.0.json".into() });
+    let mut host = system.host_of(&[device.clone(), name("guest"), uplink.clone()], Depth::Everything, &[]).unwrap();
+    for sysctl in vif_routed::settings_of(&routed, &device) {
+        system.note_sysctl(&mut host, sysctl).unwrap();
+    }
+    system.note_file(&mut host, &memory.path).unwrap();
+    system.observe_forwarding(&mut host, &[device]).unwrap();
+    let around = Surroundings { uplink: Some(&uplink), memory: Some(&memory), dhcp: None, hooks: None };
+    let plan = vif_routed::online(&routed, around, &host).unwrap();
+    assert!(must_acts(&plan) >= 8, "{plan:?}");
+    let mut run = Run::new(faulty, Journal::None);
+    run.carry_out(&plan, host)?;
+    Ok(taken_back(run))
+}
+
+/// A routed vif with addresses of both families and a name of its own, where a chain of the administrator's drops.
+fn fail_routed_everywhere(script: &str, routing: Routing) {
+    let dom0 = Dom0::new("dom0").unwrap();
+    let guest = Guest::new(1).unwrap();
+    for machine in [dom0.machine(), guest.machine()] {
+        machine.set_sysctl("net.ipv6.conf.default.accept_dad", "0").unwrap();
+    }
+    let nic = Nic { mtu: Some(1400), vifname: Some("guest".to_owned()), ..Nic::routed(script, "192.168.2.1 2001:db8:1::7") };
+    let _vif = guest.attach(&dom0, nic).unwrap();
+    guest.machine().ip("link set eth0 up").unwrap();
+    ip_lines(
+        dom0.machine(),
+        "link add eth0 address 02:00:00:00:00:02 type veth peer name far0 address 02:00:00:00:00:03
+         link set far0 up
+         link set eth0 up
+         address add 192.168.1.100/24 dev eth0
+         address add 2001:db8:1::100/64 dev eth0
+         route add default via 192.168.1.1 dev eth0",
+    );
+    let chain = "table inet admin { chain forward { type filter hook forward priority 0; policy drop; }; }";
+    dom0.machine().run("nft", [chain]).unwrap();
+    let places = fail_everywhere(&format!("{script} online"), dom0.machine(), &|faulty| online_routed(faulty, routing));
+    assert!(places >= 10, "only {places} places");
+}
+
+#[test]
+fn vif_route_online_with_both_families() {
+    fail_routed_everywhere("vif-route", Routing::Plain);
+}
+
+#[test]
+fn vif_nat_online_with_both_families() {
+    fail_routed_everywhere("vif-nat", Routing::Translated);
 }
 
 /// Where the record of the host's sessions would be; a test has a host of its own, and so a record of its own.
