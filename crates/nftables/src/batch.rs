@@ -11,6 +11,7 @@ use crate::{Chain, ChainId, Element, Ranges, Rule, Set, SetId, Table, TableId};
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Batch {
     operations: Vec<Operation>,
+    generation: Option<Generation>,
 }
 
 impl Batch {
@@ -35,6 +36,21 @@ impl Batch {
     /// Appends a change.
     pub fn push(&mut self, operation: Operation) {
         self.operations.push(operation);
+    }
+
+    /// Has the kernel refuse the batch (`ERESTART`) where anything of nf_tables has changed since `generation`.
+    pub fn only_in(&mut self, generation: Generation) {
+        self.generation = Some(generation);
+    }
+
+    /// The generation that the batch is for, where it is for one alone.
+    pub(crate) fn generation(&self) -> Option<Generation> {
+        self.generation
+    }
+
+    /// Makes a table with all that is in it. The kernel refuses (`EEXIST`) where there is one of that name.
+    pub fn create_table(&mut self, table: Table) {
+        self.push(Operation::CreateTable(table));
     }
 
     /// Makes a table with all that is in it. Where it is there already, this adds to it.
@@ -97,7 +113,7 @@ impl Batch {
 
 impl FromIterator<Operation> for Batch {
     fn from_iter<T: IntoIterator<Item = Operation>>(operations: T) -> Self {
-        Self { operations: operations.into_iter().collect() }
+        Self { operations: operations.into_iter().collect(), generation: None }
     }
 }
 
@@ -106,6 +122,10 @@ impl fmt::Display for Batch {
         self.operations.iter().try_for_each(|operation| writeln!(f, "{operation}"))
     }
 }
+
+/// A state of all of nf_tables in a network namespace: every batch that the kernel takes makes a new one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Generation(pub(crate) u32);
 
 /// What the kernel calls a rule: a number, unique within the table, that is never used again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -131,6 +151,8 @@ pub enum Place {
 /// One change of a batch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Operation {
+    /// Make a table with all that is in it, unless there is one.
+    CreateTable(Table),
     /// Make a table with all that is in it, or add that to the table.
     AddTable(Table),
     /// Make a table with all that is in it, in place of whatever was there.
@@ -190,10 +212,12 @@ pub enum Operation {
 impl Operation {
     fn steps(&self) -> Vec<Step<'_>> {
         match self {
-            Self::AddTable(table) => table_steps(table),
+            Self::CreateTable(table) => table_steps(Step::CreateTable(table.id()), table).collect(),
+            Self::AddTable(table) => table_steps(Step::AddTable(table.id()), table).collect(),
             Self::ReplaceTable(table) => {
                 let id = table.id();
-                [Step::AddTable(id.clone()), Step::DeleteTable(id)].into_iter().chain(table_steps(table)).collect()
+                let made = table_steps(Step::AddTable(id.clone()), table);
+                [Step::AddTable(id.clone()), Step::DeleteTable(id)].into_iter().chain(made).collect()
             }
             Self::DeleteTable(table) => vec![Step::DeleteTable(table.clone())],
             Self::DeleteTableIfAny(table) => vec![Step::AddTable(table.clone()), Step::DeleteTable(table.clone())],
@@ -224,7 +248,7 @@ impl Operation {
 impl fmt::Display for Operation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::AddTable(table) => table.fmt(f),
+            Self::AddTable(table) | Self::CreateTable(table) => table.fmt(f),
             Self::ReplaceTable(table) => {
                 let id = table.id();
                 write!(f, "add table {id}\ndelete table {id}\n{table}")
@@ -248,14 +272,14 @@ fn write_elements(f: &mut fmt::Formatter<'_>, act: &str, set: &SetId, elements: 
 const ELEMENTS_PER_MESSAGE: usize = 128;
 
 /// A table's parts in such an order that each finds what it refers to.
-fn table_steps(table: &Table) -> Vec<Step<'_>> {
+fn table_steps<'a>(first: Step<'a>, table: &'a Table) -> impl Iterator<Item = Step<'a>> {
     let id = table.id();
-    let mut steps = vec![Step::AddTable(id.clone())];
+    let mut steps = vec![first];
     steps.extend(table.sets.iter().map(|set| Step::AddSet(id.clone(), set)));
     steps.extend(table.chains.iter().map(|chain| Step::AddChain(id.clone(), chain)));
     steps.extend(table.sets.iter().flat_map(|set| element_steps(id.set(&set.name), set)));
     steps.extend(table.chains.iter().flat_map(|chain| rule_steps(id.chain(&chain.name), chain)));
-    steps
+    steps.into_iter()
 }
 
 fn element_steps(id: SetId, set: &Set) -> impl Iterator<Item = Step<'_>> {
@@ -275,6 +299,7 @@ fn rule_steps(id: ChainId, chain: &Chain) -> impl Iterator<Item = Step<'_>> {
 /// What one message has the kernel do.
 #[derive(Clone, Debug)]
 pub(crate) enum Step<'a> {
+    CreateTable(TableId),
     AddTable(TableId),
     DeleteTable(TableId),
     AddSet(TableId, &'a Set),
@@ -298,6 +323,7 @@ pub(crate) enum ElementAct {
 impl fmt::Display for Step<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::CreateTable(table) => write!(f, "create table {table}"),
             Self::AddTable(table) => write!(f, "add table {table}"),
             Self::DeleteTable(table) => write!(f, "delete table {table}"),
             Self::AddSet(table, set) => write!(f, "add set {table} {}", set.name),

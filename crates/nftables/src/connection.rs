@@ -1,6 +1,7 @@
 //! The conversation with the kernel: nfnetlink over one socket (net/netfilter/nfnetlink.c).
 
 use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
 use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_NETFILTER};
@@ -15,11 +16,18 @@ use crate::wire::{
     Attributes, HEADER, NLM_F_ACK, NLM_F_ACK_TLVS, NLM_F_CAPPED, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST, NLMSG_DONE,
     NLMSG_ERROR, NLMSG_OVERRUN, Received, append_message, take_message,
 };
-use crate::{Batch, ChainId, ChainSeen, DataType, Element, ElementSeen, Error, Ranges, Refusal, RuleSeen, SetId, TableId};
+use crate::{
+    Batch, ChainId, ChainSeen, DataType, Element, ElementSeen, Error, Family, Generation, Ranges, Refusal, RuleSeen, SetId, TableId,
+};
 
 /// `NFNL_MSG_BATCH_BEGIN`, `NFNL_MSG_BATCH_END`
 const BATCH_BEGIN: u16 = 0x10;
 const BATCH_END: u16 = 0x11;
+
+/// `NFNL_BATCH_GENID`
+const NFNL_BATCH_GENID: u16 = 1;
+/// `NFTA_GEN_ID`
+const NFTA_GEN_ID: u16 = 1;
 
 /// `NFPROTO_UNSPEC`
 const ANY_FAMILY: u8 = 0;
@@ -84,7 +92,11 @@ impl Connection {
         self.ask_for_words();
         let mut packet = vec![];
         let begin = self.next_sequence();
-        append_message(&mut packet, BATCH_BEGIN, NLM_F_REQUEST, begin, ANY_FAMILY, SUBSYSTEM, &[]);
+        let condition = match batch.generation() {
+            Some(Generation(number)) => Message::new(BATCH_BEGIN, 0, Family::Inet, |body| body.u32(NFNL_BATCH_GENID, number))?.body,
+            None => vec![],
+        };
+        append_message(&mut packet, BATCH_BEGIN, NLM_F_REQUEST, begin, ANY_FAMILY, SUBSYSTEM, &condition);
         for (place, (_, step)) in steps.iter().enumerate() {
             let sequence = self.next_sequence();
             let message = encode::message(step, sequence)?;
@@ -117,6 +129,18 @@ impl Connection {
         reply.map(|payload| TableSeen::parse(&payload)).transpose()
     }
 
+    /// Which state nf_tables is in.
+    ///
+    /// # Errors
+    /// When the kernel does not answer, or with nonsense.
+    pub fn generation(&mut self) -> Result<Generation, Error> {
+        let message = Message::new(kind::GETGEN, 0, Family::Inet, |_| ())?;
+        let reply = self.get(&message, || "tell the generation".to_owned())?;
+        let nothing = || Error::nonsense("no generation in it");
+        let (_, attributes) = seen::open(reply.as_deref().ok_or_else(nothing)?)?;
+        attributes.u32(NFTA_GEN_ID)?.map(Generation).ok_or_else(nothing)
+    }
+
     /// Whether there is such a set or map.
     ///
     /// # Errors
@@ -135,6 +159,29 @@ impl Connection {
         match self.dump(&message, || format!("list elements of set {set}")) {
             Ok(messages) => seen::parse_elements(&messages, key, ranges).map(Some),
             Err(error) if error.is(Errno::ENOENT) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The first elements of a set, some of them if there are many: as many as the kernel tells at once. None where there is no such set.
+    /// Costs the same however many there are.
+    ///
+    /// # Errors
+    /// When the kernel does not answer, or the set is of another kind.
+    pub fn some_elements(&mut self, set: &SetId, key: &[DataType], ranges: Ranges) -> Result<Vec<ElementSeen>, Error> {
+        let message = Message::new(kind::GETSETELEM, 0, set.table.family, |body| encode::name_element_list(body, set))?;
+        let sequence = self.next_sequence();
+        let mut packet = vec![];
+        let flags = NLM_F_REQUEST | NLM_F_DUMP;
+        append_message(&mut packet, kind_of(message.kind), flags, sequence, message.family.number(), 0, &message.body);
+        // The rest of the list is never asked for. A socket does one list at a time, so this one has one of its own.
+        let mut other = Self::open()?;
+        other.transmit(&packet)?;
+        other.receive(0)?;
+        let mut list = List::default();
+        match list.take_datagram(&other.buffer, sequence, || format!("list elements of set {set}")) {
+            Ok(()) => seen::parse_elements(&list.messages, key, ranges),
+            Err(error) if error.is(Errno::ENOENT) => Ok(vec![]),
             Err(error) => Err(error),
         }
     }
@@ -291,6 +338,12 @@ impl Connection {
                 Err(error) => return Err(Error::Broken(error.to_string())),
             }
         }
+    }
+}
+
+impl AsFd for Connection {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
     }
 }
 

@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use crate::batch::{ElementAct, Place, Step};
 use crate::expression::{DATA_VALUE, EXPRESSION_DATA, EXPRESSION_NAME, LIST_ELEMENT, check_rule, write_rule, write_verdict};
-use crate::wire::{NLM_F_APPEND, NLM_F_CREATE, Writer};
+use crate::wire::{NLM_F_APPEND, NLM_F_CREATE, NLM_F_EXCL, Writer};
 use crate::{
-    Base, Chain, ChainId, Comment, Counters, Data, DataType, Element, Error, Family, Field, Policy, Ranges, Rule, Set, SetId,
-    Timeouts,
+    Base, Chain, ChainId, Comment, Counters, Data, DataType, Element, Error, Family, Field, Filled, Policy, Ranges, Rule, Set,
+    SetId, Timeouts,
 };
 
 /// `NFNL_SUBSYS_NFTABLES` (nfnetlink.h): the upper half of every message's kind.
@@ -30,6 +30,7 @@ pub(crate) mod kind {
     pub(crate) const NEWSETELEM: u16 = 12;
     pub(crate) const GETSETELEM: u16 = 13;
     pub(crate) const DELSETELEM: u16 = 14;
+    pub(crate) const GETGEN: u16 = 16;
 }
 
 /// `NFTA_TABLE_*`
@@ -92,6 +93,7 @@ pub(crate) mod element {
     pub(crate) const FLAGS: u16 = 3;
     pub(crate) const TIMEOUT: u16 = 4;
     pub(crate) const EXPIRATION: u16 = 5;
+    pub(crate) const USERDATA: u16 = 6;
     pub(crate) const EXPRESSION: u16 = 7;
     pub(crate) const KEY_END: u16 = 10;
     pub(crate) const EXPRESSIONS: u16 = 11;
@@ -106,6 +108,7 @@ pub(crate) mod element {
 const NFT_SET_INTERVAL: u32 = 0x4;
 const NFT_SET_MAP: u32 = 0x8;
 const NFT_SET_TIMEOUT: u32 = 0x10;
+const NFT_SET_EVAL: u32 = 0x20;
 const NFT_SET_CONCAT: u32 = 0x80;
 /// `NFT_DATA_VERDICT`
 const NFT_DATA_VERDICT: u32 = 0xffff_ff00;
@@ -138,6 +141,9 @@ impl Message {
 /// The message for one step; `id` is a number that no other set of the batch has.
 pub(crate) fn message(step: &Step<'_>, id: u32) -> Result<Message, Error> {
     match step {
+        Step::CreateTable(table) => Message::new(kind::NEWTABLE, NLM_F_CREATE | NLM_F_EXCL, table.family, |body| {
+            body.text(table::NAME, table.name.as_bytes());
+        }),
         Step::AddTable(table) => {
             Message::new(kind::NEWTABLE, NLM_F_CREATE, table.family, |body| body.text(table::NAME, table.name.as_bytes()))
         }
@@ -266,6 +272,7 @@ fn write_set(body: &mut Writer, set: &Set, id: u32) {
     let flags = flag(NFT_SET_INTERVAL, intervals)
         | flag(NFT_SET_MAP, set.data == Data::Verdict)
         | flag(NFT_SET_TIMEOUT, set.timeouts == Timeouts::Allowed)
+        | flag(NFT_SET_EVAL, set.filled == Filled::ByPackets)
         | flag(NFT_SET_CONCAT, intervals && concatenated);
     body.u32(set::FLAGS, flags);
     // nft's number for several types is made of theirs, six bits each.
@@ -390,6 +397,9 @@ fn write_belongings(item: &mut Writer, element: &Element) {
     }
     if let Some(timeout) = element.timeout {
         item.u64(element::TIMEOUT, milliseconds(timeout));
+    }
+    if let Some(comment) = &element.comment {
+        item.bytes(element::USERDATA, &comment_userdata(comment));
     }
 }
 

@@ -5,7 +5,7 @@
 
 use crate::rule::{LimitSide, Membership, RateLimit};
 use crate::selector::{Known, Link, MetaKey, Source};
-use crate::value::prefix_mask;
+use crate::value::{network_code, prefix_mask};
 use crate::wire::Writer;
 use crate::{Error, EtherType, Family, Field, Name, Rule, Selector, Statement, Test, Value, Verdict};
 
@@ -94,6 +94,10 @@ impl Expressions<'_> {
             Statement::Lookup(selectors, membership, set) => {
                 self.load_all(selectors);
                 self.lookup(set, LookupFor::Membership(*membership));
+            }
+            Statement::Add(set, selectors, limit) => {
+                self.load_all(selectors);
+                self.add(set, *limit);
             }
             Statement::Counter => self.expression("counter", |_| ()),
             Statement::Limit(limit) => self.limit(*limit),
@@ -266,16 +270,25 @@ impl Expressions<'_> {
         }
     }
 
-    /// `NFTA_BITWISE_*`: (register & mask) ^ 0.
+    /// (register & mask) ^ 0
     fn mask(&mut self, mask: &[u8]) {
+        self.bitwise(FIRST_REGISTER, mask, &vec![0; mask.len()]);
+    }
+
+    /// The first bits of an address, and their number in its last byte.
+    fn keep_network(&mut self, register: u32, length: usize, bits: u8) {
+        self.bitwise(register, &prefix_mask(length, bits), &network_code(length, bits));
+    }
+
+    /// `NFTA_BITWISE_*`: (register & mask) ^ change
+    fn bitwise(&mut self, register: u32, mask: &[u8], change: &[u8]) {
         let length = u32::try_from(mask.len()).unwrap_or(u32::MAX);
-        let zeros = vec![0; mask.len()];
         self.expression("bitwise", |data| {
-            data.u32(1, FIRST_REGISTER);
-            data.u32(2, FIRST_REGISTER);
+            data.u32(1, register);
+            data.u32(2, register);
             data.u32(3, length);
             data.nested(4, |data| data.bytes(DATA_VALUE, mask));
-            data.nested(5, |data| data.bytes(DATA_VALUE, &zeros));
+            data.nested(5, |data| data.bytes(DATA_VALUE, change));
         });
     }
 
@@ -292,16 +305,33 @@ impl Expressions<'_> {
         });
     }
 
-    /// `NFTA_LIMIT_*`
-    fn limit(&mut self, limit: RateLimit) {
-        self.expression("limit", |data| {
-            data.u64(1, limit.packets);
-            data.u64(2, limit.per.seconds());
-            data.u32(3, RateLimit::BURST);
-            data.u32(4, 0); // NFT_LIMIT_PKTS
-            data.u32(5, u32::from(limit.side == LimitSide::Over)); // NFT_LIMIT_F_INV
+    /// `NFTA_DYNSET_*`
+    fn add(&mut self, set: &Name, limit: Option<RateLimit>) {
+        self.expression("dynset", |data| {
+            data.text(1, set.as_bytes());
+            data.u32(3, 0); // NFT_DYNSET_OP_ADD
+            data.u32(4, FIRST_REGISTER);
+            if let Some(limit) = limit {
+                data.nested(7, |expression| {
+                    expression.text(EXPRESSION_NAME, b"limit");
+                    expression.nested(EXPRESSION_DATA, |data| write_limit(data, limit));
+                });
+            }
         });
     }
+
+    fn limit(&mut self, limit: RateLimit) {
+        self.expression("limit", |data| write_limit(data, limit));
+    }
+}
+
+/// `NFTA_LIMIT_*`
+fn write_limit(data: &mut Writer, limit: RateLimit) {
+    data.u64(1, limit.packets);
+    data.u64(2, limit.per.seconds());
+    data.u32(3, RateLimit::BURST);
+    data.u32(4, 0); // NFT_LIMIT_PKTS
+    data.u32(5, u32::from(limit.side == LimitSide::Over)); // NFT_LIMIT_F_INV
 }
 
 impl Source {
@@ -320,10 +350,27 @@ impl Source {
                 data.u32(3, offset);
                 data.u32(4, length);
             }),
+            Self::Network { base, offset, length, bits } => {
+                Self::Payload { base, offset, length }.load(expressions, register);
+                expressions.keep_network(register, usize::try_from(length).unwrap_or_default(), bits);
+            }
+            // NFTA_FIB_*
+            Self::WayBack => expressions.expression("fib", |data| {
+                data.u32(1, register);
+                data.u32(2, 2); // NFT_FIB_RESULT_OIFNAME
+                data.u32(3, 1); // NFTA_FIB_F_SADDR
+            }),
             // NFTA_CT_*
             Self::ConnectionState => expressions.expression("ct", |data| {
                 data.u32(1, register);
                 data.u32(2, 0); // NFT_CT_STATE
+            }),
+            Self::ExtensionField { header, offset, length } => expressions.expression("exthdr", |data| {
+                data.u32(1, register);
+                data.bytes(2, &[header.number()]);
+                data.u32(3, offset);
+                data.u32(4, length);
+                data.u32(6, 0); // NFT_EXTHDR_OP_IPV6
             }),
             // NFTA_EXTHDR_*
             Self::ExtensionHeader(header) => expressions.expression("exthdr", |data| {

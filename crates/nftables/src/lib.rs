@@ -43,7 +43,7 @@ mod table;
 mod value;
 mod wire;
 
-pub use batch::{Batch, Operation, Place, RuleHandle};
+pub use batch::{Batch, Generation, Operation, Place, RuleHandle};
 pub use chain::{Base, Chain, ChainKind, Policy, Priority};
 pub use connection::Connection;
 pub use error::{Error, Refusal};
@@ -54,7 +54,7 @@ pub use rule::{LimitSide, LimitUnit, Membership, RateLimit, Rule, Statement, Tes
 pub use seen::{
     Activity, BaseSeen, ChainSeen, Condition, ElementSeen, End, Owner, RuleSeen, TableSeen, Traffic, place_before_the_stop,
 };
-pub use selector::{ExtensionHeader, PayloadBase, Selector};
-pub use set::{Counters, Data, Element, Ranges, Set, Timeouts};
+pub use selector::{AddressField, ExtensionHeader, PayloadBase, Selector};
+pub use set::{Counters, Data, Element, Filled, Ranges, Set, Timeouts};
 pub use table::{ChainId, SetId, Table, TableId};
 pub use value::{DataType, Field, Value};

@@ -52,6 +52,9 @@ pub enum Statement {
     Counter,
     /// Only so many packets go on.
     Limit(RateLimit),
+    /// Puts the packet's values together into a set that packets fill, unless they are in it; only where they are in it then does the packet
+    /// go on. With a rate, each element has its own, and only packets within it go on.
+    Add(Name, Vec<Selector>, Option<RateLimit>),
     /// Gives a packet that leaves the address of the device it leaves by.
     Masquerade,
     /// Decides.
@@ -94,6 +97,8 @@ impl fmt::Display for Statement {
             }
             Self::Lookup(selectors, Membership::In, set) => write!(f, "{} @{set}", Joined(selectors, " . ")),
             Self::Lookup(selectors, Membership::NotIn, set) => write!(f, "{} != @{set}", Joined(selectors, " . ")),
+            Self::Add(set, selectors, None) => write!(f, "add @{set} {{ {} }}", Joined(selectors, " . ")),
+            Self::Add(set, selectors, Some(limit)) => write!(f, "add @{set} {{ {} {limit} }}", Joined(selectors, " . ")),
             Self::Counter => f.write_str("counter"),
             Self::Limit(limit) => limit.fmt(f),
             Self::Masquerade => f.write_str("masquerade"),

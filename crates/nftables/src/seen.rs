@@ -288,6 +288,7 @@ struct RawElement {
     timeout: Option<Duration>,
     expires: Option<Duration>,
     traffic: Option<Traffic>,
+    comment: Option<String>,
 }
 
 /// What an element is for.
@@ -384,6 +385,7 @@ impl RawElement {
             timeout: span(element::TIMEOUT)?,
             expires: span(element::EXPIRATION)?,
             traffic: traffic_of(&attributes)?,
+            comment: attributes.bytes(element::USERDATA).and_then(comment_of),
         }))
     }
 
@@ -403,7 +405,9 @@ impl RawElement {
     }
 
     fn with_key(self, key: Vec<Field>) -> ElementSeen {
-        let element = Element { key, verdict: self.verdict, timeout: self.timeout };
+        // A note that is none of ours may have signs that ours have not.
+        let comment = self.comment.and_then(|text| text.parse().ok());
+        let element = Element { key, verdict: self.verdict, timeout: self.timeout, comment };
         ElementSeen { element, expires: self.expires, traffic: self.traffic }
     }
 }

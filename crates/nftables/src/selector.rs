@@ -3,7 +3,8 @@
 use std::fmt;
 
 use crate::expression::Expressions;
-use crate::{EtherType, Family, Protocol};
+use crate::value::{INTERFACE_NAME_LENGTH, network_code, prefix_mask};
+use crate::{DataType, EtherType, Family, Protocol, Value};
 
 /// Something about a packet, or a field in it, that a rule can look at.
 ///
@@ -66,6 +67,10 @@ pub enum Selector {
     Ip6NextHeader,
     /// Whether an IPv6 packet has a certain extension header.
     ExtensionHeader(ExtensionHeader),
+    /// What follows IPv6's fragment header.
+    FragmentNextHeader,
+    /// Which part of an IPv6 packet a fragment is, in bytes; the last three bits are something else.
+    FragmentOffset,
     /// The sender's port.
     UdpSource,
     /// The receiver's port.
@@ -76,6 +81,15 @@ pub enum Selector {
     TcpDestination,
     /// What ICMPv6 says.
     Icmpv6Type,
+    /// What ICMP says.
+    IcmpType,
+    /// How long an IPv6 packet is, less its header, in bytes.
+    Ip6Length,
+    /// The network of so many bits that an address lies in, with their number in its last byte, so that networks of all lengths can be in
+    /// one set: [`Value::network`](crate::Value::network). Lengths that reach into the last byte are none.
+    Network(AddressField, u8),
+    /// The name of the device by which an answer to the sender's address would leave.
+    WayBack,
     /// Some bytes of a packet, unchecked: the rule must have asked for the protocol before. A packet too short for it does not match.
     Payload {
         /// Which header the offset counts from.
@@ -129,9 +143,17 @@ impl Selector {
             Self::Ip6Source => payload(Network, 8, 16),
             Self::Ip6Destination => payload(Network, 24, 16),
             Self::ExtensionHeader(header) => Source::ExtensionHeader(header),
+            Self::FragmentNextHeader => Source::ExtensionField { header: ExtensionHeader::Fragment, offset: 0, length: 1 },
+            Self::FragmentOffset => Source::ExtensionField { header: ExtensionHeader::Fragment, offset: 2, length: 2 },
             Self::UdpSource | Self::TcpSource => payload(Transport, 0, 2),
             Self::UdpDestination | Self::TcpDestination => payload(Transport, 2, 2),
-            Self::Icmpv6Type => payload(Transport, 0, 1),
+            Self::Icmpv6Type | Self::IcmpType => payload(Transport, 0, 1),
+            Self::Ip6Length => payload(Network, 4, 2),
+            Self::WayBack => Source::WayBack,
+            Self::Network(field, bits) => match field.selector().source() {
+                Source::Payload { base, offset, length } => Source::Network { base, offset, length, bits },
+                other => other,
+            },
             Self::Payload { base, offset, length } => payload(base, offset, length),
         }
     }
@@ -152,10 +174,16 @@ impl Selector {
             | Self::ArpSenderIp
             | Self::ArpTargetEther
             | Self::ArpTargetIp => Needs { network: Some(EtherType::ARP), ..Needs::default() },
+            Self::Network(field, _) => field.selector().needs(),
+            Self::IcmpType => Needs { network: Some(EtherType::IP), transport: Some(Protocol::ICMP), ..Needs::default() },
             Self::IpSource | Self::IpDestination | Self::IpProtocol => Needs { network: Some(EtherType::IP), ..Needs::default() },
-            Self::Ip6Source | Self::Ip6Destination | Self::Ip6NextHeader | Self::ExtensionHeader(_) => {
-                Needs { network: Some(EtherType::IP6), ..Needs::default() }
-            }
+            Self::Ip6Source
+            | Self::Ip6Destination
+            | Self::Ip6NextHeader
+            | Self::Ip6Length
+            | Self::ExtensionHeader(_)
+            | Self::FragmentNextHeader
+            | Self::FragmentOffset => Needs { network: Some(EtherType::IP6), ..Needs::default() },
             Self::UdpSource | Self::UdpDestination => Needs { transport: Some(Protocol::UDP), ..Needs::default() },
             Self::TcpSource | Self::TcpDestination => Needs { transport: Some(Protocol::TCP), ..Needs::default() },
             Self::Icmpv6Type => Needs { network: Some(EtherType::IP6), transport: Some(Protocol::ICMPV6), ..Needs::default() },
@@ -167,9 +195,11 @@ impl Selector {
     pub(crate) fn length(self) -> usize {
         match self.source() {
             Source::Meta(key) => key.length(),
-            Source::Payload { length, .. } => usize::try_from(length).unwrap_or(usize::MAX),
+            Source::Payload { length, .. } | Source::Network { length, .. } => usize::try_from(length).unwrap_or(usize::MAX),
+            Source::WayBack => INTERFACE_NAME_LENGTH,
             Source::ConnectionState => 4,
             Source::ExtensionHeader(_) => 1,
+            Source::ExtensionField { length, .. } => usize::try_from(length).unwrap_or(usize::MAX),
         }
     }
 
@@ -210,15 +240,61 @@ impl fmt::Display for Selector {
             Self::Ip6Destination => "ip6 daddr",
             Self::Ip6NextHeader => "ip6 nexthdr",
             Self::ExtensionHeader(header) => return write!(f, "exthdr {header}"),
+            Self::FragmentNextHeader => "frag nexthdr",
+            Self::FragmentOffset => "frag frag-off",
             Self::UdpSource => "udp sport",
             Self::UdpDestination => "udp dport",
             Self::TcpSource => "tcp sport",
             Self::TcpDestination => "tcp dport",
             Self::Icmpv6Type => "icmpv6 type",
+            Self::IcmpType => "icmp type",
+            Self::Ip6Length => "ip6 length",
+            Self::WayBack => "fib saddr oifname",
+            Self::Network(field, bits) => return field.write_network(f, *bits),
             Self::Payload { base, offset, length } => {
                 return write!(f, "@{base},{},{}", u64::from(*offset) * 8, u64::from(*length) * 8);
             }
         })
+    }
+}
+
+/// An address in a packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum AddressField {
+    /// [`Selector::IpSource`]
+    IpSource,
+    /// [`Selector::ArpSenderIp`]
+    ArpSenderIp,
+    /// [`Selector::ArpTargetIp`]
+    ArpTargetIp,
+    /// [`Selector::Ip6Source`]
+    Ip6Source,
+    /// [`Selector::ND_TARGET`]
+    NdTarget,
+}
+
+impl AddressField {
+    /// The whole address.
+    #[must_use]
+    pub const fn selector(self) -> Selector {
+        match self {
+            Self::IpSource => Selector::IpSource,
+            Self::ArpSenderIp => Selector::ArpSenderIp,
+            Self::ArpTargetIp => Selector::ArpTargetIp,
+            Self::Ip6Source => Selector::Ip6Source,
+            Self::NdTarget => Selector::ND_TARGET,
+        }
+    }
+
+    fn write_network(self, f: &mut fmt::Formatter<'_>, bits: u8) -> fmt::Result {
+        let length = self.selector().length();
+        let typed = |bytes: Vec<u8>| match self {
+            Self::NdTarget => Value::Bytes(bytes),
+            Self::Ip6Source => DataType::Ipv6Address.read(&bytes).unwrap_or(Value::Bytes(bytes)),
+            _ => DataType::Ipv4Address.read(&bytes).unwrap_or(Value::Bytes(bytes)),
+        };
+        let (mask, code) = (typed(prefix_mask(length, bits)), typed(network_code(length, bits)));
+        write!(f, "{} & {mask} ^ {code}", self.selector())
     }
 }
 
@@ -295,8 +371,11 @@ impl fmt::Display for ExtensionHeader {
 pub(crate) enum Source {
     Meta(MetaKey),
     Payload { base: PayloadBase, offset: u32, length: u32 },
+    Network { base: PayloadBase, offset: u32, length: u32, bits: u8 },
+    WayBack,
     ConnectionState,
     ExtensionHeader(ExtensionHeader),
+    ExtensionField { header: ExtensionHeader, offset: u32, length: u32 },
 }
 
 /// A fact about a packet (`enum nft_meta_keys`).

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use crate::{DataType, Field, Name, Verdict};
+use crate::{Comment, DataType, Field, Name, Verdict};
 
 /// A set of keys, or a map from keys to verdicts.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,6 +20,8 @@ pub struct Set {
     pub timeouts: Timeouts,
     /// Whether each element counts the packets that found it.
     pub counters: Counters,
+    /// Who puts elements into it.
+    pub filled: Filled,
     /// How many elements there may be; nothing: as many as memory holds. With a number, the kernel may choose a table of fixed size.
     pub size: Option<u32>,
     /// What is in it.
@@ -37,6 +39,7 @@ impl Set {
             data: Data::None,
             timeouts: Timeouts::None,
             counters: Counters::None,
+            filled: Filled::ByMessages,
             size: None,
             elements: vec![],
         }
@@ -51,7 +54,8 @@ impl Set {
     fn flags(&self) -> Vec<&'static str> {
         let interval = (self.ranges == Ranges::Allowed).then_some("interval");
         let timeout = (self.timeouts == Timeouts::Allowed).then_some("timeout");
-        interval.into_iter().chain(timeout).collect()
+        let dynamic = (self.filled == Filled::ByPackets).then_some("dynamic");
+        interval.into_iter().chain(dynamic).chain(timeout).collect()
     }
 }
 
@@ -119,6 +123,15 @@ pub enum Counters {
     PerElement,
 }
 
+/// Who puts elements into a set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Filled {
+    /// Only changes that somebody sends.
+    ByMessages,
+    /// Rules too: [`Statement::Add`](crate::Statement::Add). Such a set needs a size.
+    ByPackets,
+}
+
 /// A key of a set, and what belongs to it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Element {
@@ -128,13 +141,15 @@ pub struct Element {
     pub verdict: Option<Verdict>,
     /// How long it lives, to the millisecond, in a set that allows that.
     pub timeout: Option<Duration>,
+    /// A note that nft shows.
+    pub comment: Option<Comment>,
 }
 
 impl Element {
     /// A key without anything.
     #[must_use]
     pub fn new(key: impl IntoIterator<Item = Field>) -> Self {
-        Self { key: key.into_iter().collect(), verdict: None, timeout: None }
+        Self { key: key.into_iter().collect(), verdict: None, timeout: None, comment: None }
     }
 
     /// A key with a verdict.
@@ -148,6 +163,12 @@ impl Element {
     pub fn with_timeout(self, timeout: Duration) -> Self {
         Self { timeout: Some(timeout), ..self }
     }
+
+    /// A key with a note.
+    #[must_use]
+    pub fn with_comment(self, comment: Comment) -> Self {
+        Self { comment: Some(comment), ..self }
+    }
 }
 
 impl fmt::Display for Element {
@@ -155,6 +176,9 @@ impl fmt::Display for Element {
         write!(f, "{}", Joined(&self.key, " . "))?;
         if let Some(timeout) = self.timeout {
             write!(f, " timeout {}", Span(timeout))?;
+        }
+        if let Some(comment) = &self.comment {
+            write!(f, " comment \"{comment}\"")?;
         }
         match &self.verdict {
             Some(verdict) => write!(f, " : {verdict}"),

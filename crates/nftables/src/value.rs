@@ -137,6 +137,23 @@ pub enum Value {
 }
 
 impl Value {
+    /// A network as [`Selector::Network`](crate::Selector::Network) sees it: the first `bits` bits of `address`, and their number in the last
+    /// byte.
+    #[must_use]
+    pub fn network(address: IpAddr, bits: u8) -> Self {
+        fn coded<const LENGTH: usize>(mut octets: [u8; LENGTH], bits: u8) -> [u8; LENGTH] {
+            let (mask, code) = (prefix_mask(LENGTH, bits), network_code(LENGTH, bits));
+            for ((octet, mask), code) in octets.iter_mut().zip(mask).zip(code) {
+                *octet = *octet & mask ^ code;
+            }
+            octets
+        }
+        match address {
+            IpAddr::V4(address) => Self::Ipv4Address(coded(address.octets(), bits).into()),
+            IpAddr::V6(address) => Self::Ipv6Address(coded(address.octets(), bits).into()),
+        }
+    }
+
     /// What the kernel compares with: network byte order for what stands in packets, the host's for what is said about them.
     pub(crate) fn bytes(&self) -> Vec<u8> {
         match self {
@@ -327,6 +344,15 @@ pub(crate) fn prefix_mask(length: usize, bits: u8) -> Vec<u8> {
         _ => u8::MAX,
     };
     (0..length).map(byte).collect()
+}
+
+/// Zeros, and the number `bits` in the last of `length` bytes.
+pub(crate) fn network_code(length: usize, bits: u8) -> Vec<u8> {
+    let mut code = vec![0; length];
+    if let Some(last) = code.last_mut() {
+        *last = bits;
+    }
+    code
 }
 
 impl fmt::Display for Field {
