@@ -13,6 +13,7 @@ use ipnetwork::IpNetwork;
 use serde::{Deserialize, Serialize};
 
 use crate::firewall::{DroppingChain, ForwardAccept, Masquerade};
+use crate::guest_filter::{GuestFilter, Way};
 use crate::interface_name::InterfaceName;
 use crate::mac_address::MacAddress;
 use crate::sysctl::Sysctl;
@@ -528,6 +529,9 @@ pub struct Host {
     /// What our own table masquerades.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub masquerades: BTreeSet<Masquerade>,
+    /// The guest filters of the interfaces looked at. They go by an interface's name, and stay when it goes.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub guest_filters: Vec<GuestFilter>,
     /// Chains of others that drop what is forwarded.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub dropping_chains: Vec<DroppingChain>,
@@ -541,6 +545,12 @@ impl Host {
     #[must_use]
     pub fn link(&self, name: &InterfaceName) -> Option<&Link> {
         self.links.iter().find(|link| link.name == *name)
+    }
+
+    /// The guest filter of `device` for frames that come in this way.
+    #[must_use]
+    pub fn guest_filter(&self, way: Way, device: &InterfaceName) -> Option<&GuestFilter> {
+        self.guest_filters.iter().find(|filter| filter.way == way && filter.device == *device)
     }
 
     /// The addresses of `device`, in the kernel's order.

@@ -8,6 +8,7 @@ pub mod dhcp;
 pub mod dry_run;
 pub mod entry;
 pub mod firewall;
+pub mod guest_filter;
 pub mod host;
 pub mod interface_name;
 pub mod invocation;

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::dhcp::dnsmasq::Holder;
 use crate::firewall::{ForwardAccept, Masquerade};
+use crate::guest_filter::GuestFilter;
 use crate::host::{Address, AdminState, Host, Link, Neighbour, Route, Rule, Switch};
 use crate::interface_name::InterfaceName;
 use crate::mac_address::MacAddress;
@@ -168,6 +169,15 @@ pub struct LeaseEnd {
     pub holder: Holder,
 }
 
+/// When a guest filter may be taken away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Unfilter {
+    /// At once: the guest is no longer to be filtered.
+    Now,
+    /// Only when the interface is down, or a port of nothing, or gone: it fails otherwise.
+    OnceUnplugged,
+}
+
 /// What a hook may see of the vif it is called for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HookCall {
@@ -250,6 +260,17 @@ pub enum Operation {
     AddForwardAccept(ForwardAccept),
     /// Takes such rules away.
     DeleteForwardAccept(ForwardAccept),
+    /// Holds a guest to its own addresses, in place of whatever filter its interface has.
+    SetGuestFilter(GuestFilter),
+    /// Takes such a filter away.
+    DeleteGuestFilter {
+        /// The filter; its interface and way tell which it is.
+        filter: GuestFilter,
+        /// Whether the interface must be gone first.
+        when: Unfilter,
+    },
+    /// Holds these guests to their addresses, and no others, in one instant.
+    ReplaceGuestFilters(Vec<GuestFilter>),
     /// Writes XenStore keys, all at once.
     WriteStore(Vec<StoreEntry>),
     /// Tells the guest's side its MTU, where it lets itself be told, and then netback that the vif is set up: in one round trip, in this
@@ -354,6 +375,19 @@ impl Operation {
                 let seen = host.forward_accepts.iter().find(|seen| seen.same_rules(accept));
                 seen.map(|seen| Self::AddForwardAccept(seen.clone())).into_iter().collect()
             }
+            Self::SetGuestFilter(filter) => match host.guest_filter(filter.way, &filter.device) {
+                None => vec![Self::DeleteGuestFilter { filter: filter.clone(), when: Unfilter::Now }],
+                Some(seen) if seen.same_rules(filter) => vec![],
+                Some(seen) => vec![Self::SetGuestFilter(seen.clone())],
+            },
+            Self::DeleteGuestFilter { filter, .. } => {
+                let seen = host.guest_filter(filter.way, &filter.device);
+                seen.map(|seen| Self::SetGuestFilter(seen.clone())).into_iter().collect()
+            }
+            Self::ReplaceGuestFilters(filters) => match host.guest_filters == *filters {
+                true => vec![],
+                false => vec![Self::ReplaceGuestFilters(host.guest_filters.clone())],
+            },
             Self::WriteStore(entries) => entries.iter().rev().filter_map(|entry| restore_key(host, &entry.path)).collect(),
             Self::Connect { frontend, status } => {
                 [Some(status), frontend.as_ref()].into_iter().flatten().filter_map(|entry| restore_key(host, &entry.path)).collect()

@@ -1,8 +1,10 @@
 //! One pass of a program through all stages, from the words of the call to the report.
 
+mod antispoof;
 pub mod network_bridge;
 pub mod network_nat;
 pub mod network_route;
+pub mod reload;
 mod router;
 mod vif;
 pub mod vif_bridge;

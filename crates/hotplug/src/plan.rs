@@ -3,10 +3,12 @@
 pub mod dhcp;
 pub mod draft;
 pub mod forwarding;
+mod guest_filter;
 pub mod layer3;
 pub mod network_bridge;
 pub mod network_nat;
 pub mod network_route;
+pub mod reload;
 pub mod repair;
 pub mod router;
 mod vif;

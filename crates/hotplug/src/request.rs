@@ -1,5 +1,6 @@
 //! What is asked, in types: past this door there are no bare words.
 
+pub mod antispoof;
 pub mod network;
 pub mod network_bridge;
 pub mod network_nat;

@@ -2,7 +2,7 @@
 
 mod address;
 mod attributes;
-mod backend;
+pub mod backend;
 mod child;
 mod connection;
 pub mod dhcp;
@@ -20,6 +20,7 @@ pub mod manager;
 mod neighbour;
 pub mod network_root;
 mod observe;
+mod release;
 mod route;
 mod rule;
 mod service;
@@ -33,10 +34,11 @@ use std::io;
 use nix::errno::Errno;
 
 use crate::apply::{Effects, Failure, FailureKind};
-use crate::operation::Operation;
+use crate::operation::{Operation, Unfilter};
 use connection::KernelError;
 use firewall::Firewall;
 use kernel::Kernel;
+use link::Plug;
 pub use observe::{Answer, Depth};
 use store::Store;
 
@@ -181,6 +183,18 @@ impl System {
             Operation::DeleteMasquerade(masquerade) => firewall.delete_masquerade(masquerade).map_err(Cause::from),
             Operation::AddForwardAccept(accept) => firewall.add_accept(accept).map_err(Cause::from),
             Operation::DeleteForwardAccept(accept) => firewall.delete_accept(accept).map_err(Cause::from),
+            Operation::SetGuestFilter(filter) => firewall.set_guest_filter(filter).map_err(Cause::from),
+            Operation::DeleteGuestFilter { filter, when } => {
+                let plug = match when {
+                    Unfilter::Now => Plug::Out,
+                    Unfilter::OnceUnplugged => link::plug(kernel, &filter.device, filter.way).map_err(Cause::of_change)?,
+                };
+                match plug {
+                    Plug::Out => firewall.delete_guest_filter(filter.way, &filter.device).map_err(Cause::from),
+                    Plug::In => Err(Cause::other(format!("{} still takes its guest's frames", filter.device))),
+                }
+            }
+            Operation::ReplaceGuestFilters(filters) => firewall.replace_guest_filters(filters).map_err(Cause::from),
             Operation::WriteStore(entries) => store.write(entries).map_err(Cause::other),
             Operation::Connect { frontend, status } => store.connect(frontend.as_ref(), status).map_err(Cause::other),
             Operation::RemoveStore(path) => store.remove(path).map(|_| ()).map_err(Cause::other),

@@ -11,12 +11,14 @@ use std::path::{Path, PathBuf};
 use hotplug::dhcp::dnsmasq::{self, Dnsmasq, Interfaces};
 use hotplug::dhcp::{Resolver, Server};
 use hotplug::dry_run;
+use hotplug::guest_filter::{GuestFilter, Tags, Way};
 use hotplug::host::{Address, AdminState, Host};
 use hotplug::interface_name::InterfaceName;
 use hotplug::operation::{HookCall, Operation, Service};
 use hotplug::plan::network_bridge::{self, Asked, DefaultRoute, Names, Verdict};
 use hotplug::plan::vif_routed::{Memory, Surroundings};
 use hotplug::plan::{Plan, Refusal, network_nat, network_route, router, vif_bridge, vif_routed};
+use hotplug::request::antispoof::{Addresses, AntiSpoof, Suspect, Wishes};
 use hotplug::request::network_bridge::{Command, NetworkBridge};
 use hotplug::request::network_nat::NetworkNat;
 use hotplug::request::network_route::NetworkRoute;
@@ -148,6 +150,7 @@ impl Case {
             uplink,
             memory: (routing == Routing::Plain).then_some(&memory),
             dhcp: None,
+            filter: None,
             hooks: self.hooks(),
         };
         if call.coming == Coming::Goes {
@@ -162,7 +165,11 @@ impl Case {
         };
         let routed = Routed::new(vif, routing, &words)?;
         let uplink = vif_routed::uplink_of(&routed, default_device.as_ref());
-        vif_routed::online(&routed, around(uplink.as_ref()), &self.host)
+        let filter = match routed.vif.addresses.as_slice() {
+            [] => self.filter(&routed.vif, Way::Routed, Addresses::WorkedOut(&routed.destinations))?,
+            _ => self.filter(&routed.vif, Way::Routed, Addresses::Given(&routed.destinations))?,
+        };
+        vif_routed::online(&routed, Surroundings { filter, ..around(uplink.as_ref()) }, &self.host)
     }
 
     fn vif_bridge(&self) -> Result<Plan, Refusal> {
@@ -170,7 +177,22 @@ impl Case {
         let keys = BackendKeys::default();
         let vif = Vif::new(&call, &keys, |name| self.variable(name))?;
         let bridge = bridge_choice(None, self.variable("bridge"))?;
-        vif_bridge::plan(call.coming, &vif, &bridge, self.hooks(), &self.host)
+        let filter = self.filter(&vif, Way::Bridged, Addresses::Given(&vif.addresses))?;
+        let around = vif_bridge::Surroundings { bridge: &bridge, filter, hooks: self.hooks() };
+        vif_bridge::plan(call.coming, &vif, around, &self.host)
+    }
+
+    /// Cases that say no Ethernet address are older than the filter, and about something else.
+    fn filter(&self, vif: &Vif, way: Way, addresses: Addresses<'_>) -> Result<Option<GuestFilter>, Refusal> {
+        let wishes = Wishes { own: AntiSpoof::parse(self.variable("antispoof"))?, of_network: None };
+        let suspect = Suspect {
+            device: vif.renamed.as_ref().unwrap_or(&vif.device),
+            way,
+            mac: self.variable("mac"),
+            addresses,
+            tags: Tags::Refused,
+        };
+        if suspect.mac.is_none() { Ok(None) } else { wishes.filter(&suspect) }
     }
 }
 

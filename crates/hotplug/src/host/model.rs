@@ -11,8 +11,9 @@ use super::{
     ADVERTISED_PROTOCOL, Address, AddressFlags, AdminState, Family, Host, KERNEL_PROTOCOL, LINK_SCOPE, Link, LinkKind, MAIN_TABLE,
     Neighbour, NeighbourKind, NextHop, Path, Route, Rule, Switch, UNICAST,
 };
+use crate::guest_filter::Way;
 use crate::interface_name::InterfaceName;
-use crate::operation::{LinkChange, Membership, NewBridge, Operation};
+use crate::operation::{LinkChange, Membership, NewBridge, Operation, Unfilter};
 use crate::sysctl::{Sysctl, SysctlKey};
 
 /// `IP6_RT_PRIO_ADDRCONF` (include/net/ip6_route.h).
@@ -68,6 +69,16 @@ impl Host {
                 self.forward_accepts.push(accept.clone());
             }
             Operation::DeleteForwardAccept(accept) => self.forward_accepts.retain(|seen| !seen.same_rules(accept)),
+            Operation::SetGuestFilter(filter) => {
+                self.guest_filters.retain(|seen| (seen.way, &seen.device) != (filter.way, &filter.device));
+                self.guest_filters.push(filter.clone());
+            }
+            Operation::DeleteGuestFilter { filter, when } => {
+                if *when == Unfilter::Now || !self.takes_frames(&filter.device, filter.way) {
+                    self.guest_filters.retain(|seen| (seen.way, &seen.device) != (filter.way, &filter.device));
+                }
+            }
+            Operation::ReplaceGuestFilters(filters) => self.guest_filters.clone_from(filters),
             Operation::WriteStore(entries) => {
                 self.store.extend(entries.iter().map(|entry| (entry.path.clone(), Some(entry.value.clone()))));
             }
@@ -86,6 +97,12 @@ impl Host {
             | Operation::AwaitCarrier { .. }
             | Operation::CheckNeighbour { .. } => {}
         }
+    }
+
+    /// Whether the host takes frames from this device that come in this way.
+    fn takes_frames(&self, device: &InterfaceName, way: Way) -> bool {
+        let plugged = |link: &Link| way == Way::Routed || link.master.is_some();
+        self.link(device).is_some_and(|link| link.state == AdminState::Up && plugged(link))
     }
 
     /// Forwarding of the whole host is forwarding of every device, and of those to come (`inet_forward_change()`, net/ipv4/devinet.c;

@@ -39,6 +39,12 @@ impl fmt::Display for Operation {
             Self::DeleteMasquerade(masquerade) => write!(f, "nft delete element {}", element(masquerade)),
             Self::AddForwardAccept(accept) => write_accept(f, Verb::Add, accept),
             Self::DeleteForwardAccept(accept) => write_accept(f, Verb::Delete, accept),
+            Self::SetGuestFilter(filter) => write!(f, "filter the guest of {}: {filter}", filter.device),
+            Self::DeleteGuestFilter { filter, .. } => write!(f, "no longer filter the guest of {}", filter.device),
+            Self::ReplaceGuestFilters(filters) => {
+                write!(f, "filter these guests, and no others:")?;
+                filters.iter().try_for_each(|filter| write!(f, " {} ({filter})", filter.device))
+            }
             Self::WriteStore(entries) => {
                 f.write_str("xenstore-write")?;
                 entries.iter().try_for_each(|entry| write!(f, " {} {}", entry.path, quoted(&entry.value)))

@@ -6,6 +6,7 @@ mod stop;
 
 use std::time::Duration;
 
+use super::antispoof;
 use crate::apply::Run;
 use crate::apply::journal::Journal;
 use crate::dry_run;
@@ -28,7 +29,7 @@ const LOCK_LIMIT: Duration = Duration::from_secs(30);
 /// The journal of a run that changes the host.
 const JOURNAL: &str = "network-bridge.journal";
 /// The record of the bridges that were made.
-const RECORD: &str = "network-bridge.json";
+pub(super) const RECORD: &str = "network-bridge.json";
 
 /// Calls of network-bridge: turns a physical device into the port of a bridge, turns it back, or shows it.
 ///
@@ -120,9 +121,10 @@ impl Session<'_> {
         self.invocation.mode() == Mode::DryRun
     }
 
-    /// What is said of wishes that are not fulfilled.
-    fn notes(&self) -> Vec<String> {
-        self.request.antispoof.note().into_iter().collect()
+    /// Leaves the word for guests of these bridges.
+    fn keep_antispoof<'a>(&self, bridges: impl IntoIterator<Item = &'a InterfaceName>) -> Result<(), Trouble> {
+        let Some(folder) = &self.folder else { return Ok(()) };
+        antispoof::keep(folder, bridges.into_iter().map(InterfaceName::as_str), self.request.antispoof)
     }
 }
 

@@ -4,6 +4,7 @@ use super::router::{Errand, serve};
 use crate::invocation::Invocation;
 use crate::plan::network_nat as recipe;
 use crate::report::{Report, Trouble};
+use crate::request::antispoof::TRANSLATED_NETWORK;
 use crate::request::network_nat::NetworkNat;
 use crate::sessions::Owner;
 
@@ -19,7 +20,8 @@ pub fn pass(invocation: &Invocation) -> Result<Report, Trouble> {
         netdev: request.netdev.clone(),
         bridge: request.network.as_ref().map(|network| network.bridge.clone()),
         dhcp: request.dhcp,
-        notes: request.antispoof.note().into_iter().collect(),
+        antispoof: request.antispoof,
+        guests: TRANSLATED_NETWORK,
         wants: &|seen| recipe::wants(&request, seen),
     };
     serve(invocation, &errand)

@@ -5,6 +5,7 @@ use crate::dhcp::DhcpWish;
 use crate::invocation::Invocation;
 use crate::plan::network_route as recipe;
 use crate::report::{Report, Trouble};
+use crate::request::antispoof::ROUTED_NETWORK;
 use crate::request::network_route::NetworkRoute;
 use crate::sessions::Owner;
 
@@ -20,7 +21,8 @@ pub fn pass(invocation: &Invocation) -> Result<Report, Trouble> {
         netdev: request.netdev.clone(),
         bridge: None,
         dhcp: DhcpWish::No,
-        notes: vec![],
+        antispoof: request.antispoof,
+        guests: ROUTED_NETWORK,
         wants: &|seen| recipe::wants(&request, seen),
     };
     serve(invocation, &errand)

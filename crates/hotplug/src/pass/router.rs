@@ -5,6 +5,7 @@ mod status;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::antispoof;
 use super::network_bridge::{default_routes, take_back_killed_run};
 use crate::apply::Run;
 use crate::apply::journal::Journal;
@@ -17,6 +18,7 @@ use crate::plan::network_bridge::{Asked, choose_netdev};
 use crate::plan::router::{self as recipe, Record, Seen, Want};
 use crate::plan::{Plan, Refusal};
 use crate::report::{Report, Trouble};
+use crate::request::antispoof::AntiSpoof;
 use crate::request::network::Command;
 use crate::sessions::{Owner, SessionKey, Sessions};
 use crate::sysctl::SysctlKey;
@@ -30,7 +32,7 @@ const LOCK_LIMIT: Duration = Duration::from_secs(30);
 /// The journal of a run that changes the host.
 const JOURNAL: &str = "network-router.journal";
 /// The record of the sessions.
-const RECORD: &str = "network-router.json";
+pub(super) const RECORD: &str = "network-router.json";
 
 /// What both programs are asked alike.
 pub(super) struct Errand<'a> {
@@ -44,8 +46,10 @@ pub(super) struct Errand<'a> {
     pub bridge: Option<InterfaceName>,
     /// Who gives guests their addresses.
     pub dhcp: DhcpWish,
-    /// What is to be said besides.
-    pub notes: Vec<String>,
+    /// What guests are held to who have no word of their own.
+    pub antispoof: Option<AntiSpoof>,
+    /// What the network of all guests of its vif program is called.
+    pub guests: &'static str,
     /// What a session wants of the host.
     pub wants: &'a dyn Fn(Seen<'_>) -> Result<Vec<Want>, Refusal>,
 }
@@ -96,9 +100,10 @@ impl Work<'_> {
         let seen = Seen { netdev: &netdev, host: &host, sessions: &sessions, server: server.as_ref(), resolver: &resolver() };
         let wants = (self.errand.wants)(seen)?;
         let key = SessionKey { program, netdev, bridge: bridge.clone() };
-        let mut plan = recipe::start(&key, &wants, Record { path: &self.record, sessions: &sessions }, &host)?;
-        plan.notes.extend(self.errand.notes.iter().cloned());
-        self.conclude(plan, host, format!("{key}: started"))
+        let plan = recipe::start(&key, &wants, Record { path: &self.record, sessions: &sessions }, &host)?;
+        let report = self.conclude(plan, host, format!("{key}: started"))?;
+        self.keep_antispoof(key.bridge.as_ref(), self.errand.antispoof)?;
+        Ok(report)
     }
 
     fn stop(&mut self) -> Result<Report, Trouble> {
@@ -110,7 +115,19 @@ impl Work<'_> {
         };
         let (host, sessions) = self.observe(&key.netdev, key.bridge.as_ref())?;
         let plan = recipe::stop(&key, Record { path: &self.record, sessions: &sessions }, &host);
-        self.conclude(plan, host, format!("{key}: stopped"))
+        let report = self.conclude(plan, host, format!("{key}: stopped"))?;
+        self.keep_antispoof(key.bridge.as_ref(), None)?;
+        Ok(report)
+    }
+
+    /// Leaves the word for guests, those of the private bridge as well.
+    fn keep_antispoof(&self, bridge: Option<&InterfaceName>, word: Option<AntiSpoof>) -> Result<(), Trouble> {
+        match self.invocation.mode() {
+            Mode::DryRun => Ok(()),
+            Mode::Act => {
+                antispoof::keep(&self.folder, bridge.map(InterfaceName::as_str).into_iter().chain([self.errand.guests]), word)
+            }
+        }
     }
 
     fn conclude(&mut self, plan: Plan, host: Host, summary: String) -> Result<Report, Trouble> {

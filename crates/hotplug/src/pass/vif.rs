@@ -5,13 +5,17 @@ use xenstore::StorePath;
 use crate::apply::journal::Journal;
 use crate::apply::{FailureKind, Run};
 use crate::dry_run;
+use crate::guest_filter::{GuestFilter, Tags, Way};
 use crate::host::Host;
+use crate::interface_name::InterfaceName;
 use crate::invocation::{Caller, Format, Invocation, Mode};
 use crate::operation::{HookCall, Operation, StoreEntry};
 use crate::plan::{Plan, Refusal};
 use crate::report::{Report, Trouble};
+use crate::request::antispoof::{Addresses, AntiSpoof, Suspect, Wishes};
 use crate::request::vif::{BackendKeys, Coming, Vif, VifCall, VifWords};
 use crate::system::lock::Lock;
+use crate::system::state::state_path;
 use crate::system::{System, hooks};
 
 /// What is known of a call once XenStore has been asked.
@@ -33,6 +37,45 @@ impl Asked<'_> {
     pub fn value<'a>(&'a self, key: Option<&'a str>, variable: &str) -> Option<&'a str> {
         key.or_else(|| self.invocation.variable(variable)).filter(|text| !text.is_empty())
     }
+
+    /// What the guest is held to. `network` is what its network is called, for which a word may have been left that counts where the guest
+    /// has none of its own.
+    pub fn filter(
+        &self,
+        way: Way,
+        addresses: Addresses<'_>,
+        network: &str,
+        system: &mut System,
+    ) -> Result<Option<GuestFilter>, Trouble> {
+        let own = AntiSpoof::parse(self.value(self.keys.antispoof.as_deref(), "antispoof"))?;
+        let of_network = match own {
+            Some(_) => None,
+            None => word_of_network(network, system)?,
+        };
+        let suspect = Suspect {
+            device: self.vif.renamed.as_ref().unwrap_or(&self.vif.device),
+            way,
+            mac: self.value(self.keys.mac.as_deref(), "mac"),
+            addresses,
+            tags: Tags::Refused,
+        };
+        Ok(Wishes { own, of_network }.filter(&suspect)?)
+    }
+
+    /// Notes the filters that the vif has under any of its names.
+    pub fn note_filters(&self, way: Way, system: &mut System, host: &mut Host) -> Result<(), Trouble> {
+        let names: Vec<InterfaceName> = self.vif.names().cloned().collect();
+        Ok(system.observe_guest_filters(host, way, &names)?)
+    }
+}
+
+/// What the network-wide program has left for the guests of a network; a word that makes no sense is as good as the strictest.
+pub(super) fn word_of_network(network: &str, system: &mut System) -> Result<Option<AntiSpoof>, Trouble> {
+    let Ok(path) = state_path(&AntiSpoof::file_name(network)) else { return Ok(None) };
+    let mut host = Host::default();
+    system.note_file(&mut host, &path)?;
+    let word = host.files.remove(&path).flatten();
+    Ok(word.map(|word| AntiSpoof::parse(Some(word.trim())).ok().flatten().unwrap_or(AntiSpoof::Strict)))
 }
 
 /// What was decided: the plan, and the host it was made for.

@@ -1,10 +1,12 @@
 //! One pass of vif-bridge.
 
 use super::vif::{self, Asked, Decision};
+use crate::guest_filter::Way;
 use crate::host::Host;
 use crate::invocation::Invocation;
 use crate::plan::vif_bridge as recipe;
 use crate::report::{Report, Trouble};
+use crate::request::antispoof::Addresses;
 use crate::request::vif::{Coming, Vif, bridge_choice};
 use crate::system::System;
 
@@ -23,8 +25,17 @@ fn decide(asked: &Asked<'_>, system: &mut System) -> Result<Decision, Trouble> {
         (Err(_), Coming::Goes) => recipe::BridgeChoice::First,
         (choice, _) => choice?,
     };
-    let host = observe(system, &asked.vif, &bridge)?;
-    let plan = recipe::plan(coming, &asked.vif, &bridge, asked.hooks.clone(), &host)?;
+    let mut host = observe(system, &asked.vif, &bridge)?;
+    asked.note_filters(Way::Bridged, system, &mut host)?;
+    let filter = match coming {
+        Coming::Comes => {
+            let network = bridge.find(&host)?.name.as_str();
+            asked.filter(Way::Bridged, Addresses::Given(&asked.vif.addresses), network, system)?
+        }
+        Coming::Goes => None,
+    };
+    let around = recipe::Surroundings { bridge: &bridge, filter, hooks: asked.hooks.clone() };
+    let plan = recipe::plan(coming, &asked.vif, around, &host)?;
     Ok(Decision { plan, host, lock: None })
 }
 

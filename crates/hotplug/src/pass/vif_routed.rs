@@ -4,12 +4,14 @@ use std::path::Path;
 
 use super::vif::{self, Asked, Decision};
 use crate::dhcp::{DhcpWish, Server, dnsmasq};
+use crate::guest_filter::Way;
 use crate::host::{AdminState, Host};
 use crate::interface_name::InterfaceName;
 use crate::invocation::{Invocation, Mode};
 use crate::plan::Refusal;
 use crate::plan::vif_routed::{self as recipe, Memory, Surroundings};
 use crate::report::{Report, Trouble};
+use crate::request::antispoof::{Addresses, ROUTED_NETWORK, TRANSLATED_NETWORK};
 use crate::request::routed::{Routed, RoutedWords, Routing};
 use crate::request::vif::Coming;
 use crate::system::System;
@@ -85,7 +87,16 @@ fn comes(asked: &Asked<'_>, system: &mut System, routing: Routing, memory: Optio
     let mut found = Found::default();
     found.look(wish, About::Guest { device, address: routed.first_ipv4() }, asked.invocation.mode(), &mut host)?;
     let Found { dhcp, lock } = found;
-    let around = Surroundings { uplink: uplink.as_ref(), memory, dhcp: dhcp.as_ref(), hooks: asked.hooks.clone() };
+    let network = match routing {
+        Routing::Plain => ROUTED_NETWORK,
+        Routing::Translated => TRANSLATED_NETWORK,
+    };
+    let addresses = match asked.vif.addresses.as_slice() {
+        [] => Addresses::WorkedOut(&routed.destinations),
+        _ => Addresses::Given(&routed.destinations),
+    };
+    let filter = asked.filter(Way::Routed, addresses, network, system)?;
+    let around = Surroundings { uplink: uplink.as_ref(), memory, dhcp: dhcp.as_ref(), filter, hooks: asked.hooks.clone() };
     Ok(Decision { plan: recipe::online(&routed, around, &host)?, host, lock })
 }
 
@@ -102,7 +113,7 @@ fn goes(asked: &Asked<'_>, system: &mut System, routing: Routing, memory: Option
         }
     }
     let Found { dhcp, lock } = found;
-    let around = Surroundings { uplink: None, memory, dhcp: dhcp.as_ref(), hooks: asked.hooks.clone() };
+    let around = Surroundings { uplink: None, memory, dhcp: dhcp.as_ref(), filter: None, hooks: asked.hooks.clone() };
     Ok(Decision { plan: recipe::offline(&asked.vif, around, &host), host, lock })
 }
 
@@ -152,6 +163,7 @@ fn observe(asked: &Asked<'_>, system: &mut System, memory: Option<&Memory>) -> R
         }
     }
     system.observe_forwarding(&mut host, &names)?;
+    asked.note_filters(Way::Routed, system, &mut host)?;
     if let Some(memory) = memory {
         system.note_file(&mut host, &memory.path)?;
     }

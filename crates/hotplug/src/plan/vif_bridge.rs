@@ -1,12 +1,13 @@
 //! vif-bridge: a guest's interface becomes the port of a bridge, and leaves it again.
 
+use crate::guest_filter::{GuestFilter, Way};
 use crate::host::{Address, AdminState, Host, Link};
 use crate::interface_name::InterfaceName;
 use crate::mac_address::BACKEND_MAC;
 use crate::operation::{HookCall, LinkChange, Membership, Operation};
 use crate::plan::draft::Draft;
 use crate::plan::vif::{announce, set_what_is_missing, settle_name};
-use crate::plan::{Plan, Refusal};
+use crate::plan::{Plan, Refusal, guest_filter};
 use crate::request::vif::{Coming, Vif};
 
 /// The bridge that a vif joins, as it was asked for.
@@ -63,17 +64,30 @@ impl BridgeChoice {
     }
 }
 
+/// What a plan needs besides the vif and the host.
+#[derive(Clone, Debug)]
+pub struct Surroundings<'a> {
+    /// The bridge that was asked for.
+    pub bridge: &'a BridgeChoice,
+    /// What the guest is held to.
+    pub filter: Option<GuestFilter>,
+    /// The hooks to run.
+    pub hooks: Option<HookCall>,
+}
+
 /// A vif comes: the steps that make it a port.
 ///
 /// # Errors
 /// When its device, or the bridge, is not there, or its new name is taken.
-pub fn online(vif: &Vif, bridge: &BridgeChoice, hooks: Option<HookCall>, host: &Host) -> Result<Plan, Refusal> {
+pub fn online(vif: &Vif, around: Surroundings<'_>, host: &Host) -> Result<Plan, Refusal> {
+    let Surroundings { bridge, filter, hooks } = around;
     let bridge = bridge.find(host)?.clone();
     let device = vif.present(host)?;
     let mut draft = Draft::new(host);
     let name = settle_name(&mut draft, vif, device)?;
     let mtu = vif.mtu.bytes().unwrap_or(bridge.mtu);
     prepare(&mut draft, &name, &bridge.name);
+    guest_filter::enforce(&mut draft, vif, &name, Way::Bridged, filter);
     let port = LinkChange { mtu: Some(mtu), membership: Some(Membership::Port(bridge.name.clone())), ..LinkChange::up() };
     set_what_is_missing(&mut draft, &name, &port);
     announce(&mut draft, vif, hooks.map(|call| vif.told(call, Some(&bridge.name), Some(&name))), Some(mtu));
@@ -102,7 +116,8 @@ fn prepare(draft: &mut Draft, name: &InterfaceName, bridge: &InterfaceName) {
 
 /// A vif goes: whatever is still there is taken down and out of its bridge. Nothing that is missing is an error.
 #[must_use]
-pub fn offline(vif: &Vif, bridge: &BridgeChoice, hooks: Option<HookCall>, host: &Host) -> Plan {
+pub fn offline(vif: &Vif, around: Surroundings<'_>, host: &Host) -> Plan {
+    let Surroundings { bridge, hooks, .. } = around;
     let mut draft = Draft::new(host);
     let device = vif.leftover(host).map(|link| link.name.clone());
     if let Some(name) = &device {
@@ -112,6 +127,7 @@ pub fn offline(vif: &Vif, bridge: &BridgeChoice, hooks: Option<HookCall>, host: 
             draft.may(Operation::SetLink { device: name.clone(), change: missing });
         }
     }
+    guest_filter::forget(&mut draft, vif, Way::Bridged);
     if let Some(call) = hooks {
         let bridge = bridge.find(host).ok().map(|link| link.name.clone());
         draft.may(Operation::RunHooks(vif.told(call, bridge.as_ref(), device.as_ref())));
@@ -123,9 +139,9 @@ pub fn offline(vif: &Vif, bridge: &BridgeChoice, hooks: Option<HookCall>, host: 
 ///
 /// # Errors
 /// As [`online`].
-pub fn plan(coming: Coming, vif: &Vif, bridge: &BridgeChoice, hooks: Option<HookCall>, host: &Host) -> Result<Plan, Refusal> {
+pub fn plan(coming: Coming, vif: &Vif, around: Surroundings<'_>, host: &Host) -> Result<Plan, Refusal> {
     match coming {
-        Coming::Comes => online(vif, bridge, hooks, host),
-        Coming::Goes => Ok(offline(vif, bridge, hooks, host)),
+        Coming::Comes => online(vif, around, host),
+        Coming::Goes => Ok(offline(vif, around, host)),
     }
 }

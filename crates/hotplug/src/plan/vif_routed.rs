@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use ipnetwork::IpNetwork;
 
 use crate::dhcp::{Guest, HostName, Server};
+use crate::guest_filter::{GuestFilter, Way};
 use crate::host::{
     Address, AddressFlags, Family, Host, KERNEL_PROTOCOL, LINK_SCOPE, Lifetimes, MAIN_TABLE, Neighbour, NeighbourKind, NextHop,
     Path, Route, Switch, UNICAST,
@@ -14,7 +15,7 @@ use crate::interface_name::InterfaceName;
 use crate::operation::{HookCall, LinkChange, Membership, Operation};
 use crate::plan::draft::Draft;
 use crate::plan::vif::{announce, set_what_is_missing, settle_name};
-use crate::plan::{Plan, Refusal, dhcp, forwarding};
+use crate::plan::{Plan, Refusal, dhcp, forwarding, guest_filter};
 use crate::request::routed::{IPV6_GATEWAY, Routed, Routing, metric_of, router_of};
 use crate::request::vif::{Vif, VifKind};
 use crate::sysctl::{Sysctl, SysctlKey};
@@ -106,6 +107,8 @@ pub struct Surroundings<'a> {
     pub memory: Option<&'a Memory>,
     /// The server that gives the guest its address, where one is wished for.
     pub dhcp: Option<&'a Server>,
+    /// What the guest is held to.
+    pub filter: Option<GuestFilter>,
     /// The hooks to run.
     pub hooks: Option<HookCall>,
 }
@@ -124,6 +127,7 @@ pub fn online(routed: &Routed, around: Surroundings<'_>, host: &Host) -> Result<
     let mut draft = Draft::new(host);
     let name = settle_name(&mut draft, &routed.vif, device)?;
     leave_other_networks(&mut draft, &name, &ends);
+    guest_filter::enforce(&mut draft, &routed.vif, &name, Way::Routed, around.filter);
     write_settings(&mut draft, &name, routed);
     bring_up(&mut draft, &name, routed, &ends);
     lead_to_guest(&mut draft, &name, routed, &ends);
@@ -185,6 +189,7 @@ pub fn offline(vif: &Vif, around: Surroundings<'_>, host: &Host) -> Plan {
     if let Some(name) = &device {
         take_down(&mut draft, name);
     }
+    guest_filter::forget(&mut draft, vif, Way::Routed);
     if let Some(memory) = around.memory {
         for old in memory.entries(host) {
             draft.may(Operation::DeleteNeighbour(old));

@@ -17,6 +17,18 @@ pub(super) const NETDEV: Variable = Variable {
     sources: GIVEN,
 };
 
+/// The word for all guests of a network.
+pub(super) const ANTISPOOF: Variable = Variable {
+    name: "antispoof",
+    value: "no|yes|ip|strict",
+    meaning: &[
+        "What guests of this network are held to who have no antispoof of their own: see vif-bridge(8). It counts for guests that come from \
+         now on. The administrator's own rules are never changed.",
+    ],
+    default: "ip for guests whose addresses are given, else no",
+    sources: GIVEN,
+};
+
 /// Taking back.
 pub(super) const STOP: Command = Command {
     name: "stop",

@@ -1,6 +1,7 @@
 //! All that is to be said about `network-bridge`.
 
 use super::common::{LOG_FILE, RUN_DIRECTORY};
+use super::network::ANTISPOOF;
 use super::{Command, Entry, Example, Flag, Program, Source, Variable};
 
 const GIVEN: &[Source] = &[Source::Environment, Source::CommandLine];
@@ -88,15 +89,7 @@ pub static NETWORK_BRIDGE: Program = Program {
             default: "no",
             sources: GIVEN,
         },
-        Variable {
-            name: "antispoof",
-            value: "yes|no",
-            meaning: &[
-                "Accepted, because old configurations give it. This version sets no filter, and never changes the administrator's own rules.",
-            ],
-            default: "no",
-            sources: GIVEN,
-        },
+        ANTISPOOF,
         Variable {
             name: "vifnum",
             value: "NUMBER",

@@ -1,6 +1,6 @@
 //! All that is to be said about `network-nat`.
 
-use super::network::{ADVERTISEMENTS, EXIT_STATUS, FILES, GIVEN, NETDEV, STATUS, STOP};
+use super::network::{ADVERTISEMENTS, ANTISPOOF, EXIT_STATUS, FILES, GIVEN, NETDEV, STATUS, STOP};
 use super::{Command, Example, Flag, Program, Variable};
 
 /// `network-nat`: lets guests reach the outside with the host's own address.
@@ -87,15 +87,7 @@ pub static NETWORK_NAT: Program = Program {
             default: "yes where an IPv6 address is given in address, else no",
             sources: GIVEN,
         },
-        Variable {
-            name: "antispoof",
-            value: "yes|no",
-            meaning: &[
-                "Accepted, because old configurations give it. This version sets no filter, and never touches the firewall's rules.",
-            ],
-            default: "no",
-            sources: GIVEN,
-        },
+        ANTISPOOF,
     ],
     options: &[Flag::DryRun, Flag::Json, Flag::Help, Flag::Version],
     exit_status: EXIT_STATUS,

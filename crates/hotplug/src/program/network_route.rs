@@ -1,6 +1,6 @@
 //! All that is to be said about `network-route`.
 
-use super::network::{ADVERTISEMENTS, EXIT_STATUS, FILES, GIVEN, NETDEV, STATUS, STOP};
+use super::network::{ADVERTISEMENTS, ANTISPOOF, EXIT_STATUS, FILES, GIVEN, NETDEV, STATUS, STOP};
 use super::{Command, Example, Flag, Program, Variable};
 
 /// `network-route`: makes the host a router for its guests.
@@ -50,6 +50,7 @@ pub static NETWORK_ROUTE: Program = Program {
             default: "yes",
             sources: GIVEN,
         },
+        ANTISPOOF,
     ],
     options: &[Flag::DryRun, Flag::Json, Flag::Help, Flag::Version],
     exit_status: EXIT_STATUS,

@@ -66,6 +66,25 @@ pub(super) const SCRIPT: Variable = Variable {
     sources: GIVEN,
 };
 
+/// What a guest is held to.
+pub(super) const ANTISPOOF: Variable = Variable {
+    name: "antispoof",
+    value: "no|yes|ip|strict",
+    meaning: &[
+        "What the guest is held to, from before its device is up until it is gone. With ip, only ARP, IPv4 and IPv6 pass, from the guest's \
+         Ethernet address (the XenStore key mac) and from the addresses and networks in ip, its link-local IPv6 address, and what a host \
+         must say before it has an address: DHCP, router solicitation, duplicate address detection, group membership. ARP and neighbour \
+         discovery may speak of no other address. Nothing else passes: no other protocol, and no VLAN tag.",
+        "strict is the same, less what only servers and routers say: DHCP answers, router advertisements, redirects and MLD queries; and \
+         less IPv6 extension headers for routing and mobility, and fragments that hide what they carry. Without ip, strict holds the guest to \
+         its Ethernet address. yes is ip where ip is given, else strict. no is no filter.",
+        "A link-local IPv6 address other than the one that follows from the Ethernet address is the guest's once it has asked for it by \
+         duplicate address detection, before any other guest did.",
+    ],
+    default: "as the network's program was told (see network-bridge(8)), else ip where ip is given, else no",
+    sources: &[Source::Environment, Source::CommandLine, Source::XenStore("antispoof")],
+};
+
 /// Where the guest's addresses are looked for.
 pub(super) const IP_OF_STORE: &[Source] = &[Source::Environment, Source::CommandLine, Source::XenStore("ip")];
 

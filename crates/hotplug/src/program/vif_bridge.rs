@@ -1,7 +1,7 @@
 //! All that is to be said about `vif-bridge`.
 
 use super::common::LOG_FILE;
-use super::vif::{self, GIVEN};
+use super::vif::{self, GIVEN, IP_OF_STORE};
 use super::{Command, Example, Flag, Program, Source, Variable};
 
 /// `vif-bridge`: makes a guest's network device the port of a bridge.
@@ -72,10 +72,13 @@ pub static VIF_BRIDGE: Program = Program {
         Variable {
             name: "ip",
             value: "ADDRESSES",
-            meaning: &["The guest's addresses or networks, separated by spaces. Handed to the hooks; this version sets no filter."],
+            meaning: &[
+                "The guest's addresses or networks, separated by spaces: what antispoof holds it to. An address with a length, such as 192.168.1.7/24, is that address alone; 192.168.1.0/24 is the network.",
+            ],
             default: "none",
-            sources: &[Source::Environment, Source::CommandLine, Source::XenStore("ip")],
+            sources: IP_OF_STORE,
         },
+        vif::ANTISPOOF,
         Variable {
             name: "netdev",
             value: "DEVICE",

@@ -52,6 +52,7 @@ pub static VIF_NAT: Program = Program {
             default: "10.(domain / 256).(domain % 256).(device + 1)/16",
             sources: IP_OF_STORE,
         },
+        vif::ANTISPOOF,
         Variable {
             name: "gateway",
             value: "ADDRESSES",

@@ -51,6 +51,7 @@ pub static VIF_ROUTE: Program = Program {
             default: "none",
             sources: IP_OF_STORE,
         },
+        vif::ANTISPOOF,
         Variable {
             name: "netdev",
             value: "DEVICE",

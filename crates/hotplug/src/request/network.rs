@@ -29,34 +29,6 @@ impl Command {
     }
 }
 
-/// Whether guests are to be kept from taking others' addresses.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-pub enum AntiSpoof {
-    /// As each guest's own configuration says.
-    #[default]
-    No,
-    /// For all guests.
-    Yes,
-}
-
-impl AntiSpoof {
-    /// # Errors
-    /// When it is neither yes nor no.
-    pub(super) fn parse(text: Option<&str>) -> Result<Self, Refusal> {
-        let given = yes_or_no(text, "antispoof")?;
-        Ok(given.map_or(Self::No, |yes| if yes { Self::Yes } else { Self::No }))
-    }
-
-    /// What is said of a wish that is not fulfilled.
-    #[must_use]
-    pub fn note(self) -> Option<String> {
-        match self {
-            Self::Yes => Some("antispoof=yes is not put into effect: guests are not kept to their own addresses".to_owned()),
-            Self::No => None,
-        }
-    }
-}
-
 /// What happens to IPv6.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ipv6 {

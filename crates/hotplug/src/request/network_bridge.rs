@@ -2,7 +2,8 @@
 
 use std::net::IpAddr;
 
-pub use super::network::{AntiSpoof, Command};
+use super::antispoof::AntiSpoof;
+pub use super::network::Command;
 use super::network::{name, yes_or_no};
 use crate::plan::Refusal;
 use crate::plan::network_bridge::Asked;
@@ -40,8 +41,8 @@ pub struct NetworkBridge {
     pub check: Check,
     /// Whether to go on against the device's manager.
     pub force: Force,
-    /// Whether all guests are to be kept to their own addresses.
-    pub antispoof: AntiSpoof,
+    /// What guests of this bridge are held to who have no word of their own.
+    pub antispoof: Option<AntiSpoof>,
 }
 
 impl NetworkBridge {

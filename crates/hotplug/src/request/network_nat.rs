@@ -4,8 +4,9 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use ipnetwork::{IpNetwork, Ipv4Network};
 
+use super::antispoof::AntiSpoof;
 use super::network::name;
-pub use super::network::{AntiSpoof, Command, Ipv6};
+pub use super::network::{Command, Ipv6};
 use super::routed::parse_subnet;
 use crate::dhcp::DhcpWish;
 use crate::interface_name::InterfaceName;
@@ -38,7 +39,7 @@ pub struct NetworkNat {
     /// What happens to IPv6, where it was said.
     pub ipv6: Option<Ipv6>,
     /// Whether all guests are to be kept to their own addresses.
-    pub antispoof: AntiSpoof,
+    pub antispoof: Option<AntiSpoof>,
 }
 
 impl NetworkNat {

@@ -1,5 +1,6 @@
 //! What network-route is asked.
 
+use super::antispoof::AntiSpoof;
 pub use super::network::{Command, Ipv6};
 use super::network::{name, yes_or_no};
 use crate::interface_name::InterfaceName;
@@ -26,6 +27,8 @@ pub struct NetworkRoute {
     pub translation: Translation,
     /// What happens to IPv6.
     pub ipv6: Ipv6,
+    /// What guests are held to who have no word of their own.
+    pub antispoof: Option<AntiSpoof>,
 }
 
 impl NetworkRoute {
@@ -41,6 +44,7 @@ impl NetworkRoute {
             netdev: name(given("netdev"), "netdev")?,
             translation: if masquerade { Translation::Masquerade } else { Translation::None },
             ipv6: Ipv6::parse(given("ipv6"))?.unwrap_or(Ipv6::Route),
+            antispoof: AntiSpoof::parse(given("antispoof"))?,
         })
     }
 }

@@ -176,7 +176,7 @@ fn device_name(text: &str, variable: &str) -> Result<InterfaceName, Refusal> {
 }
 
 /// The keys of a backend's folder that matter here, in the order in which [`BackendKeys::from_values`] takes their values.
-pub const BACKEND_KEYS: [&str; 8] = ["vifname", "bridge", "ip", "mtu", "frontend", "vlan", "gatewaydev", "mac"];
+pub const BACKEND_KEYS: [&str; 9] = ["vifname", "bridge", "ip", "mtu", "frontend", "vlan", "gatewaydev", "mac", "antispoof"];
 
 /// What a backend's folder in XenStore says: raw, as it was read.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -197,6 +197,8 @@ pub struct BackendKeys {
     pub gatewaydev: Option<String>,
     /// The guest's Ethernet address.
     pub mac: Option<String>,
+    /// What the guest is held to.
+    pub antispoof: Option<String>,
 }
 
 impl BackendKeys {
@@ -216,6 +218,7 @@ impl BackendKeys {
             vlan: next()?,
             gatewaydev: next()?,
             mac: next()?,
+            antispoof: next()?,
         })
     }
 }

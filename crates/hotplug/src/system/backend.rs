@@ -19,7 +19,65 @@ pub struct BackendValues {
 /// The key whose existence tells udev's calls to do nothing, relative to the own domain.
 const DISABLE_UDEV: &str = "libxl/disable_udev";
 
+/// An interface that XenStore tells of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LiveBackend {
+    /// Its folder.
+    pub backend: StorePath,
+    /// The guest's domain.
+    pub domain: u16,
+    /// The number of the interface among the guest's.
+    pub handle: u32,
+    /// The values of [`BACKEND_KEYS`], in their order.
+    pub keys: Vec<Option<Vec<u8>>>,
+    /// The program that serves it, and perhaps words for it.
+    pub script: String,
+}
+
 impl System {
+    /// Every interface that XenStore tells of, whatever state it is in.
+    ///
+    /// # Errors
+    /// Where there is no store, or it does not answer in time.
+    pub fn live_backends(&mut self) -> Result<Vec<LiveBackend>, SystemError> {
+        self.read_live_backends().map_err(SystemError::in_act("asking XenStore for the guests' interfaces"))
+    }
+
+    fn read_live_backends(&mut self) -> xenstore::Result<Vec<LiveBackend>> {
+        let folders = self.list_backends()?;
+        let mut paths = vec![];
+        for (backend, ..) in &folders {
+            for key in BACKEND_KEYS.iter().chain([&"script"]) {
+                paths.push(backend.join(key)?);
+            }
+        }
+        let values = self.store()?.read_many(&paths)?;
+        let of_each = values.chunks_exact(BACKEND_KEYS.len() + 1);
+        let live = folders.into_iter().zip(of_each).filter_map(|((backend, domain, handle), values)| {
+            let (script, keys) = values.split_last()?;
+            let script = String::from_utf8(script.clone().unwrap_or_default()).ok()?;
+            Some(LiveBackend { backend, domain, handle, keys: keys.to_vec(), script })
+        });
+        Ok(live.collect())
+    }
+
+    /// The folders `backend/vif/DOMAIN/HANDLE`; names that are no numbers are passed over.
+    fn list_backends(&mut self) -> xenstore::Result<Vec<(StorePath, u16, u32)>> {
+        let root = StorePath::parse("backend/vif")?;
+        let store = self.store()?;
+        let mut folders = vec![];
+        for domain in store.list(&root)?.unwrap_or_default() {
+            let Ok(number) = domain.parse() else { continue };
+            let folder = root.join(&domain)?;
+            for handle in store.list(&folder)?.unwrap_or_default() {
+                if let Ok(place) = handle.parse() {
+                    folders.push((folder.join(&handle)?, number, place));
+                }
+            }
+        }
+        Ok(folders)
+    }
+
     /// Reads what matters of a backend's folder, in one round trip.
     ///
     /// # Errors

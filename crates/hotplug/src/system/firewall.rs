@@ -4,6 +4,7 @@
 //! (nf_tables waits for all processors).
 
 mod foreign;
+mod guests;
 mod legacy;
 
 use std::collections::BTreeSet;
@@ -17,6 +18,7 @@ use nix::errno::Errno;
 
 use super::{Cause, System, SystemError};
 use crate::firewall::{ChainKeeper, ForwardAccept, Masquerade, TABLE};
+use crate::guest_filter::{GuestFilter, Way};
 use crate::host::{Family, Host};
 use crate::interface_name::InterfaceName;
 
@@ -146,6 +148,39 @@ impl System {
     /// When the kernel does not tell.
     pub fn masquerades(&mut self) -> std::result::Result<BTreeSet<Masquerade>, SystemError> {
         self.firewall.masquerades().map_err(SystemError::in_act("looking at the packet filter's own table"))
+    }
+
+    /// Notes the guest filters of `devices`, for frames that come in this way.
+    ///
+    /// # Errors
+    /// When the kernel does not tell.
+    pub fn observe_guest_filters(
+        &mut self,
+        host: &mut Host,
+        way: Way,
+        devices: &[InterfaceName],
+    ) -> std::result::Result<(), SystemError> {
+        for device in devices {
+            let seen = self.firewall.guest_filter(way, device);
+            host.guest_filters.extend(seen.map_err(SystemError::in_act(format!("looking for the guest filter of {device}")))?);
+        }
+        Ok(())
+    }
+
+    /// Every guest filter.
+    ///
+    /// # Errors
+    /// When the kernel does not tell.
+    pub fn every_guest_filter(&mut self) -> std::result::Result<Vec<GuestFilter>, SystemError> {
+        Ok(self.guest_filters_with_drops()?.into_iter().map(|(filter, _)| filter).collect())
+    }
+
+    /// Every guest filter, with the number of packets that it has dropped.
+    ///
+    /// # Errors
+    /// When the kernel does not tell.
+    pub fn guest_filters_with_drops(&mut self) -> std::result::Result<Vec<(GuestFilter, u64)>, SystemError> {
+        self.firewall.guest_filters().map_err(SystemError::in_act("listing the guest filters"))
     }
 
     /// Notes the chains of others that drop what is forwarded, and the rules of ours for `devices` in any chain of others.

@@ -12,6 +12,7 @@ use super::attributes::Attributes;
 use super::connection::{KernelError, Message};
 use super::events::LinkEvents;
 use super::kernel::Kernel;
+use crate::guest_filter::Way;
 use crate::host::{AdminState, Link, LinkKind, LiveRename, Switch};
 use crate::interface_name::InterfaceName;
 use crate::mac_address::MacAddress;
@@ -125,6 +126,24 @@ pub(super) fn by_name(kernel: &mut Kernel, name: &InterfaceName) -> Result<Optio
     Ok(seen)
 }
 
+/// Whether a guest can send by a device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Plug {
+    /// It can.
+    In,
+    /// The device is down, or no port, or gone.
+    Out,
+}
+
+/// Whether a device still takes frames that come in this way.
+pub(super) fn plug(kernel: &mut Kernel, name: &InterfaceName, way: Way) -> Result<Plug, KernelError> {
+    let seen = by_name(kernel, name)?;
+    Ok(match seen.map(|seen| (seen.link.state, way, seen.master)) {
+        None | Some((AdminState::Down, ..) | (_, Way::Bridged, None)) => Plug::Out,
+        Some(_) => Plug::In,
+    })
+}
+
 /// A device's name.
 pub(super) fn name_by_number(kernel: &mut Kernel, number: u32) -> Result<InterfaceName, KernelError> {
     let seen = Seen::parse(&kernel.connection()?.get(request(number, None))?)?;
@@ -140,20 +159,24 @@ pub(super) enum Which {
     Bridges,
     /// The ports of the device with this number.
     PortsOf(u32),
+    /// Every device.
+    All,
 }
 
 /// The devices of one sort, in the kernel's order.
 pub(super) fn list(kernel: &mut Kernel, which: Which) -> Result<Vec<Seen>, KernelError> {
     let filter = match which {
-        Which::Bridges => LinkAttribute::LinkInfo(vec![LinkInfo::Kind(InfoKind::Bridge)]),
-        Which::PortsOf(master) => LinkAttribute::Controller(master),
+        Which::Bridges => Some(LinkAttribute::LinkInfo(vec![LinkInfo::Kind(InfoKind::Bridge)])),
+        Which::PortsOf(master) => Some(LinkAttribute::Controller(master)),
+        Which::All => None,
     };
     let mut list = vec![];
-    for message in kernel.connection()?.dump(request(0, Some(filter)))? {
+    for message in kernel.connection()?.dump(request(0, filter))? {
         let Some(seen) = Seen::parse(&message)? else { continue };
         let wanted = match which {
             Which::Bridges => seen.link.is_bridge(),
             Which::PortsOf(master) => seen.master == Some(master),
+            Which::All => true,
         };
         if wanted {
             kernel.learn(&seen.name, seen.number);

@@ -59,6 +59,14 @@ impl System {
         self.list_links(Which::Bridges).map_err(SystemError::in_act("listing the bridges"))
     }
 
+    /// Every device, in the kernel's order.
+    ///
+    /// # Errors
+    /// When the kernel does not tell.
+    pub fn every_link(&mut self) -> Result<Vec<Link>, SystemError> {
+        self.list_links(Which::All).map_err(SystemError::in_act("listing the devices"))
+    }
+
     /// The ports of a bridge (or the devices of a bond), in the kernel's order; none where there is no such bridge.
     ///
     /// # Errors

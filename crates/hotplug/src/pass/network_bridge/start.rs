@@ -26,6 +26,8 @@ pub(super) fn start(session: &mut Session<'_>, asked: &Asked) -> Result<Report, 
     let names = Names::new(netdev, asked.bridge.clone())?;
     let around = surroundings(session.system, asked, &names)?;
     if let Verdict::Nothing(why) = recipe::judge_start(asked, &names, &around)? {
+        let bridges = around.links.iter().filter(|link| link.is_bridge()).map(|link| &link.name);
+        session.keep_antispoof(bridges)?;
         return Ok(Report::nothing(why));
     }
     refuse_network_root(session.system, &names)?;
@@ -34,9 +36,7 @@ pub(super) fn start(session: &mut Session<'_>, asked: &Asked) -> Result<Report, 
     refuse_stray_client(session, &names, &host)?;
     recipe::judge_routes(&names.netdev, &host)?;
     if session.is_dry_run() {
-        let mut plan = recipe::start(&names, &host);
-        plan.notes.extend(session.notes());
-        return Ok(session.show(&plan, &host));
+        return Ok(session.show(&recipe::start(&names, &host), &host));
     }
     let check = router_to_check(session, &names, &routes)?;
     carry_out(session, &names, host, source, check)
@@ -141,7 +141,7 @@ fn carry_out(
     source: AddressSource,
     check: Option<IpAddr>,
 ) -> Result<Report, Trouble> {
-    let (notes, record, journal) = (session.notes(), session.record(), session.journal()?);
+    let (record, journal) = (session.record(), session.journal()?);
     let devices = [names.bridge.clone(), names.port.clone(), names.netdev.clone()];
     let state = host.link(&names.netdev).map_or(AdminState::Up, |link| link.state);
     let mut run = Run::new(session.system, journal);
@@ -157,5 +157,7 @@ fn carry_out(
     let found = run.look(|system| observe(system, &devices))?;
     run.carry_out(&recipe::after_start(names, &before, &found, check), found)?;
     write_record(session.folder.as_ref(), &record.with(Started { names: names.clone(), addresses: source, state }));
-    Ok(Report::of(run.finish(), notes, format!("{} is a bridge now, and {} its port", names.bridge, names.port)))
+    let outcome = run.finish();
+    session.keep_antispoof([&names.bridge])?;
+    Ok(Report::of(outcome, vec![], format!("{} is a bridge now, and {} its port", names.bridge, names.port)))
 }

@@ -1,6 +1,6 @@
 //! `network-bridge stop`.
 
-use super::{Session, observe, observe_with_forwarding, write_record};
+use super::{Session, antispoof, observe, observe_with_forwarding, write_record};
 use crate::apply::Run;
 use crate::host::{AdminState, Host};
 use crate::interface_name::InterfaceName;
@@ -30,6 +30,9 @@ pub(super) fn stop(session: &mut Session<'_>, asked: &Asked) -> Result<Report, T
     }
     let report = carry_out(session, &names, &host, start)?;
     write_record(session.folder.as_ref(), &record.without(&names));
+    if let Some(folder) = &session.folder {
+        antispoof::keep(folder, [names.bridge.as_str()], None)?;
+    }
     Ok(report)
 }
 

@@ -1,0 +1,724 @@
+//! The rules of the guest filter: they name no guest, and look each packet up in sets.
+//!
+//! What they promise, for an interface in the set `guests`:
+//!
+//! - No frame passes whose source is not the guest's Ethernet address.
+//! - IPv4 and IPv6 pass from the guest's own addresses, ARP and neighbour discovery speak of no others. Two exceptions have no address yet:
+//!   a DHCP client's call (RFC 2131), and duplicate address detection, router solicitation and group membership from `::` (RFC 4862, 4861,
+//!   3590).
+//! - A link-local IPv6 address is the guest's own if it follows from its Ethernet address, or if the guest has asked for it by duplicate
+//!   address detection before any other guest had it (as FCFS SAVI does, RFC 6620). How often a guest may do so is limited.
+//! - Nothing else passes: no other protocol, no VLAN tag unless it is allowed, nothing that cannot be understood.
+//! - `strict` takes away what only servers and routers say: DHCP answers, router advertisements, redirects, MLD queries; and the extension
+//!   headers that no guest needs (RFC 7045): routing, destination options, mobility; hop-by-hop options but for MLD.
+//!
+//! What a guest is sent is not looked at. The likeliest packets come first: one that is known by its source address meets one lookup.
+
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+use nftables::{
+    AddressField, ArpOperation, Base, Chain, Counters, DataType, EtherType, ExtensionHeader, Family, Field, Filled, Hook,
+    Icmpv6Type, InvalidName, IpVersion, LimitSide, LimitUnit, Name, PayloadBase, Presence, Priority, Protocol, RateLimit, Rule,
+    Selector, Set, Statement, Table, TableId, Test, Value, Verdict,
+};
+
+use super::{IPV4_LENGTHS, IPV6_LENGTHS, Way};
+
+/// Our tables of the guest filter, in each family that has one.
+pub const TABLE: &str = "xen-guests";
+
+impl Way {
+    /// The families of the tables that see such guests, the one that holds all of a guest first. ARP comes to a link of its own by itself.
+    #[must_use]
+    pub const fn families(self) -> &'static [Family] {
+        match self {
+            Self::Bridged => &[Family::Bridge],
+            Self::Routed => &[Family::Inet, Family::Arp],
+        }
+    }
+}
+
+/// A set of the guest filter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum GuestSet {
+    /// Interfaces that are filtered. The comment tells how.
+    Guests,
+    /// The same, each with the number of packets that were dropped.
+    Dropped,
+    /// Those whose policy is `strict`.
+    Strict,
+    /// Those that may send VLAN tags.
+    Tagged,
+    /// The Ethernet address behind each interface.
+    Macs,
+    /// IPv4 addresses behind each.
+    Ip4,
+    /// IPv4 networks behind each.
+    Networks4,
+    /// IPv6 addresses behind each.
+    Ip6,
+    /// IPv6 networks behind each.
+    Networks6,
+    /// Link-local addresses that somebody has.
+    Claimed,
+    /// Link-local addresses that guests have asked for.
+    Announced,
+    /// Interfaces whose guests have done so lately.
+    Announcers,
+}
+
+impl GuestSet {
+    /// All of them.
+    pub const ALL: [Self; 12] = [
+        Self::Guests,
+        Self::Dropped,
+        Self::Strict,
+        Self::Tagged,
+        Self::Macs,
+        Self::Ip4,
+        Self::Networks4,
+        Self::Ip6,
+        Self::Networks6,
+        Self::Claimed,
+        Self::Announced,
+        Self::Announcers,
+    ];
+
+    /// Its name in the tables.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Guests => "guests",
+            Self::Dropped => "dropped",
+            Self::Strict => "strict",
+            Self::Tagged => "tagged",
+            Self::Macs => "macs",
+            Self::Ip4 => "ip4",
+            Self::Networks4 => "networks4",
+            Self::Ip6 => "ip6",
+            Self::Networks6 => "networks6",
+            Self::Claimed => "claimed",
+            Self::Announced => "announced",
+            Self::Announcers => "announcers",
+        }
+    }
+
+    /// The parts of its keys.
+    #[must_use]
+    pub const fn key(self) -> &'static [DataType] {
+        use DataType::{EtherAddress, Interface, Ipv4Address, Ipv6Address};
+        match self {
+            Self::Guests | Self::Dropped | Self::Strict | Self::Tagged | Self::Announcers => &[Interface],
+            Self::Macs => &[Interface, EtherAddress],
+            Self::Ip4 | Self::Networks4 => &[Interface, EtherAddress, Ipv4Address],
+            Self::Ip6 | Self::Networks6 | Self::Announced => &[Interface, EtherAddress, Ipv6Address],
+            Self::Claimed => &[Ipv6Address],
+        }
+    }
+
+    /// Whether the table of `family` has it.
+    #[must_use]
+    pub const fn is_in(self, family: Family) -> bool {
+        match self {
+            Self::Guests | Self::Dropped | Self::Macs | Self::Ip4 | Self::Networks4 => true,
+            // Links of their own have no tags, and link-local addresses on them concern nobody else.
+            Self::Tagged | Self::Claimed => matches!(family, Family::Bridge),
+            Self::Strict | Self::Ip6 | Self::Networks6 | Self::Announced | Self::Announcers => !matches!(family, Family::Arp),
+        }
+    }
+
+    /// Whether packets put elements into it.
+    #[must_use]
+    pub const fn is_filled_by_packets(self) -> bool {
+        matches!(self, Self::Claimed | Self::Announced | Self::Announcers)
+    }
+
+    /// Its name, checked.
+    ///
+    /// # Errors
+    /// Never: the words above are names.
+    pub fn name(self) -> Result<Name, InvalidName> {
+        self.word().parse()
+    }
+
+    fn make(self) -> Result<Set, InvalidName> {
+        let mut set = Set::new(self.name()?, self.key().iter().copied());
+        if self == Self::Dropped {
+            set.counters = Counters::PerElement;
+        }
+        if self.is_filled_by_packets() {
+            set.filled = Filled::ByPackets;
+            set.size = Some(ANNOUNCED_MAX);
+        }
+        Ok(set)
+    }
+}
+
+/// Most addresses that guests may have asked for, all together.
+const ANNOUNCED_MAX: u32 = 65_536;
+
+/// How many new link-local addresses a guest may ask for; five more at once.
+const ANNOUNCEMENTS: RateLimit = RateLimit { packets: 10, per: LimitUnit::Hour, side: LimitSide::Within };
+
+/// Before anything else looks at bridged frames.
+const FIRST_ON_BRIDGE: Priority = Priority(-400);
+/// Before fragments are put together (`NF_IP_PRI_CONNTRACK_DEFRAG`, -400), so that each is seen as the guest sent it.
+const FIRST_OF_IP: Priority = Priority(-450);
+
+/// IEEE 802.1D's group addresses, which no bridge passes on: STP, LACP, LLDP and others (01:80:c2:00:00:00 to :0f).
+const LINK_LOCAL_GROUPS: ([u8; 6], u8) = ([0x01, 0x80, 0xc2, 0, 0, 0], 44);
+
+/// Protocol numbers of IPv6 headers that only `strict` refuses: routing, destination options, mobility, HIP, shim6 (IANA).
+const NEEDLESS_HEADERS: [u8; 5] = [43, 60, 135, 139, 140];
+/// `IPPROTO_HOPOPTS`
+const HOP_BY_HOP: u8 = 0;
+
+/// The empty table of a family.
+///
+/// # Errors
+/// Never: all names in it are names.
+pub fn table(family: Family) -> Result<Table, InvalidName> {
+    let mut table = Table::new(family, TABLE.parse()?);
+    for set in GuestSet::ALL.into_iter().filter(|set| set.is_in(family)) {
+        table.sets.push(set.make()?);
+    }
+    table.chains = Rules::new(family)?.chains();
+    Ok(table)
+}
+
+/// The table of a family.
+///
+/// # Errors
+/// Never: its name is a name.
+pub fn table_id(family: Family) -> Result<TableId, InvalidName> {
+    Ok(TableId::new(family, TABLE.parse()?))
+}
+
+/// The names that the rules of one family need.
+struct Rules {
+    family: Family,
+    guests: Name,
+    dropped: Name,
+    strict: Name,
+    tagged: Name,
+    macs: Name,
+    ip4: Name,
+    networks4: Name,
+    ip6: Name,
+    networks6: Name,
+    claimed: Name,
+    announced: Name,
+    announcers: Name,
+    entry: Name,
+    to_host: Name,
+    known4: Name,
+    known6: Name,
+    other: Name,
+    with_tag: Name,
+    other4: Name,
+    other6: Name,
+    unspecified4: Name,
+    unspecified6: Name,
+    headers6: Name,
+    upper6: Name,
+    icmp6: Name,
+    solicitation: Name,
+    advertisement: Name,
+    own_target: Name,
+    detection: Name,
+    membership: Name,
+    arp: Name,
+    arp_probe: Name,
+    refused: Name,
+}
+
+fn iif() -> Selector {
+    Selector::Iifname
+}
+
+fn ether() -> Selector {
+    Selector::EtherSource
+}
+
+fn goto(chain: &Name) -> Statement {
+    Statement::Verdict(Verdict::Goto(chain.clone()))
+}
+
+fn jump(chain: &Name) -> Statement {
+    Statement::Verdict(Verdict::Jump(chain.clone()))
+}
+
+fn transport(offset: u32, length: u32) -> Selector {
+    Selector::Payload { base: PayloadBase::Transport, offset, length }
+}
+
+fn type_is(icmp: Icmpv6Type) -> Statement {
+    Selector::Icmpv6Type.is(Value::from(icmp))
+}
+
+fn next_header(number: u8) -> Statement {
+    Selector::Ip6NextHeader.is(Value::from(Protocol(number)))
+}
+
+fn length_is(bytes: u16) -> Statement {
+    Selector::Ip6Length.is(Value::U16(bytes))
+}
+
+/// An option of neighbour discovery, by type and length (RFC 4861, 4.6.1): an Ethernet address, or the nonce of RFC 7527.
+fn option_is(at: u32, option: [u8; 2]) -> Statement {
+    transport(at, 2).is(Value::Bytes(option.to_vec()))
+}
+
+const SOURCE_LINK_LAYER: [u8; 2] = [1, 1];
+const TARGET_LINK_LAYER: [u8; 2] = [2, 1];
+const NONCE: [u8; 2] = [14, 1];
+
+/// Not the first piece of a packet: the twelve bits and one of the offset, less the flags (RFC 8200, 4.5).
+fn is_later_fragment() -> Statement {
+    Selector::FragmentOffset.masked_is_not(Value::Bytes(vec![0xff, 0xf8]), Value::Bytes(vec![0, 0]))
+}
+
+impl Rules {
+    fn new(family: Family) -> Result<Self, InvalidName> {
+        Ok(Self {
+            family,
+            guests: GuestSet::Guests.name()?,
+            dropped: GuestSet::Dropped.name()?,
+            strict: GuestSet::Strict.name()?,
+            tagged: GuestSet::Tagged.name()?,
+            macs: GuestSet::Macs.name()?,
+            ip4: GuestSet::Ip4.name()?,
+            networks4: GuestSet::Networks4.name()?,
+            ip6: GuestSet::Ip6.name()?,
+            networks6: GuestSet::Networks6.name()?,
+            claimed: GuestSet::Claimed.name()?,
+            announced: GuestSet::Announced.name()?,
+            announcers: GuestSet::Announcers.name()?,
+            entry: if family == Family::Arp { "input" } else { "prerouting" }.parse()?,
+            to_host: "input".parse()?,
+            known4: "known4".parse()?,
+            known6: "known6".parse()?,
+            other: "other".parse()?,
+            with_tag: "with-tag".parse()?,
+            other4: "other4".parse()?,
+            other6: "other6".parse()?,
+            unspecified4: "unspecified4".parse()?,
+            unspecified6: "unspecified6".parse()?,
+            headers6: "headers6".parse()?,
+            upper6: "upper6".parse()?,
+            icmp6: "icmp6".parse()?,
+            solicitation: "solicitation".parse()?,
+            advertisement: "advertisement".parse()?,
+            own_target: "own-target".parse()?,
+            detection: "detection".parse()?,
+            membership: "membership".parse()?,
+            arp: "arp-claim".parse()?,
+            arp_probe: "arp-probe".parse()?,
+            refused: "refused".parse()?,
+        })
+    }
+
+    fn chains(&self) -> Vec<Chain> {
+        match self.family {
+            Family::Bridge => [self.of_ip(), self.of_arp(), vec![self.tag_chain(), self.host_chain()]].concat(),
+            Family::Arp => [vec![self.arp_entry()], self.of_arp(), vec![self.refused()]].concat(),
+            _ => self.of_ip(),
+        }
+    }
+
+    /// Chains in such an order that each stands before those that lead to it, as nft shows them.
+    fn of_ip(&self) -> Vec<Chain> {
+        vec![
+            self.prerouting(),
+            self.known4(),
+            self.known6(),
+            self.headers6(),
+            self.upper6(),
+            self.icmp6(),
+            self.solicitation(),
+            self.advertisement(),
+            self.own_target(),
+            self.other(),
+            self.other4(),
+            self.unspecified4(),
+            self.other6(),
+            self.unspecified6(),
+            self.detection(),
+            self.membership(),
+            self.refused(),
+        ]
+    }
+
+    fn of_arp(&self) -> Vec<Chain> {
+        vec![self.arp(), self.arp_probe()]
+    }
+
+    /// Only what carries this, without a tag.
+    fn carries(&self, what: EtherType) -> Statement {
+        match (self.family, what) {
+            (Family::Bridge, what) => Selector::EtherType.is(Value::from(what)),
+            (_, EtherType::IP6) => Selector::IpVersion.is(Value::from(IpVersion::V6)),
+            _ => Selector::IpVersion.is(Value::from(IpVersion::V4)),
+        }
+    }
+
+    fn from_own(&self, address: Selector, set: &Name) -> Statement {
+        Statement::all_in([iif(), ether(), address], set)
+    }
+
+    /// One rule for each length of network that is looked for.
+    fn from_own_networks(&self, field: AddressField, verdict: &Statement) -> Vec<Rule> {
+        let (set, lengths): (_, &[u8]) = match field {
+            AddressField::Ip6Source | AddressField::NdTarget => (&self.networks6, &IPV6_LENGTHS),
+            _ => (&self.networks4, &IPV4_LENGTHS),
+        };
+        let rule = |bits: &u8| Rule::new([self.from_own(Selector::Network(field, *bits), set), verdict.clone()]);
+        lengths.iter().map(rule).collect()
+    }
+
+    fn is_strict(&self) -> Statement {
+        iif().is_in(&self.strict)
+    }
+
+    fn ether_is_own(&self) -> Statement {
+        Statement::all_in([iif(), ether()], &self.macs)
+    }
+
+    /// An Ethernet address somewhere in the packet is the guest's.
+    fn is_own_mac(&self, field: Selector) -> Statement {
+        Statement::all_in([iif(), field], &self.macs)
+    }
+
+    fn refuse(&self) -> Rule {
+        Rule::new([goto(&self.refused)])
+    }
+
+    /// What every packet meets. Most guests' packets are decided by the first or the second rule.
+    fn prerouting(&self) -> Chain {
+        let priority = if self.family == Family::Bridge { FIRST_ON_BRIDGE } else { FIRST_OF_IP };
+        let mut chain = Chain::base(self.entry.clone(), Base::filter(self.family, Hook::Prerouting).at(priority));
+        chain.rules = vec![
+            Rule::new([self.carries(EtherType::IP), self.from_own(Selector::IpSource, &self.ip4), goto(&self.known4)]),
+            Rule::new([self.carries(EtherType::IP6), self.from_own(Selector::Ip6Source, &self.ip6), goto(&self.known6)]),
+            Rule::new([iif().is_in(&self.guests), goto(&self.other)]),
+        ];
+        if self.family != Family::Bridge {
+            // Nobody else may pose as a guest that has a link of its own: its addresses lead to that link. Link-local ones are on every link.
+            let poses = || vec![Selector::WayBack.is_in(&self.guests), Statement::Counter, Statement::DROP];
+            let not_link_local =
+                Selector::Ip6Source.is_not(Field::Prefix(Value::from(Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0)), 10));
+            chain.rules.push(Rule::new([self.carries(EtherType::IP)].into_iter().chain(poses())));
+            chain.rules.push(Rule::new([not_link_local].into_iter().chain(poses())));
+        }
+        chain
+    }
+
+    /// IPv4 from an address of the guest's.
+    fn known4(&self) -> Chain {
+        let mut chain = Chain::regular(self.known4.clone());
+        // ICMP's redirect and router advertisement (RFC 792, RFC 1256).
+        let routers_word =
+            |number: u8| Rule::new([Selector::IcmpType.is(Value::U8(number)), self.is_strict(), goto(&self.refused)]);
+        chain.rules = vec![
+            Rule::new([Selector::UdpSource.is(Value::Port(67)), self.is_strict(), goto(&self.refused)]),
+            routers_word(5),
+            routers_word(9),
+            Rule::new([Statement::ACCEPT]),
+        ];
+        chain
+    }
+
+    /// IPv6 from an address of the guest's.
+    fn known6(&self) -> Chain {
+        let mut chain = Chain::regular(self.known6.clone());
+        chain.rules = vec![
+            Rule::new([next_header(Protocol::TCP.0), Statement::ACCEPT]),
+            Rule::new([next_header(Protocol::UDP.0), Selector::UdpSource.is_not(Value::Port(547)), Statement::ACCEPT]),
+            Rule::new([next_header(Protocol::ICMPV6.0), goto(&self.icmp6)]),
+            Rule::new([self.is_strict(), goto(&self.headers6)]),
+            Rule::new([goto(&self.upper6)]),
+        ];
+        chain
+    }
+
+    /// Which headers `strict` lets stand before the upper one.
+    fn headers6(&self) -> Chain {
+        let mut chain = Chain::regular(self.headers6.clone());
+        let behind_fragment = |number: u8| Selector::FragmentNextHeader.is(Value::from(Protocol(number)));
+        chain.rules = vec![Rule::new([next_header(HOP_BY_HOP), goto(&self.membership)])];
+        chain.rules.extend(NEEDLESS_HEADERS.map(|number| Rule::new([next_header(number), goto(&self.refused)])));
+        chain.rules.extend(
+            NEEDLESS_HEADERS
+                .into_iter()
+                .chain([HOP_BY_HOP])
+                .map(|number| Rule::new([behind_fragment(number), goto(&self.refused)])),
+        );
+        chain.rules.push(Rule::new([Selector::UdpSource.is(Value::Port(547)), goto(&self.refused)]));
+        chain.rules.push(Rule::new([goto(&self.upper6)]));
+        chain
+    }
+
+    /// The upper header, wherever it stands. Where it cannot be found, because a first fragment ends before it, there is nothing to match
+    /// (RFC 7112).
+    fn upper6(&self) -> Chain {
+        let mut chain = Chain::regular(self.upper6.clone());
+        let any = Field::Range(Value::from(Protocol(0)), Value::from(Protocol(255)));
+        chain.rules = vec![
+            Rule::new([is_later_fragment(), Statement::ACCEPT]),
+            Rule::new([Selector::L4Protocol.is(Value::from(Protocol::ICMPV6)), goto(&self.icmp6)]),
+            Rule::new([Selector::L4Protocol.is(any), Statement::ACCEPT]),
+            self.refuse(),
+        ];
+        chain
+    }
+
+    /// ICMPv6 from an address of the guest's. Neighbour discovery's messages must end behind the one option that we look at.
+    fn icmp6(&self) -> Chain {
+        let mut chain = Chain::regular(self.icmp6.clone());
+        let up_to_echo = Field::Range(Value::from(Icmpv6Type(0)), Value::from(Icmpv6Type::ECHO_REPLY));
+        let router_solicitation = || type_is(Icmpv6Type::ROUTER_SOLICIT);
+        let accept = |what: Icmpv6Type| Rule::new([type_is(what), Statement::ACCEPT]);
+        chain.rules = vec![
+            Rule::new([Selector::Icmpv6Type.is(up_to_echo), Statement::ACCEPT]),
+            // Neighbour discovery comes whole (RFC 6980).
+            Rule::new([
+                Selector::Icmpv6Type.is(Field::Range(Value::from(Icmpv6Type::ROUTER_SOLICIT), Value::from(Icmpv6Type::REDIRECT))),
+                Selector::ExtensionHeader(ExtensionHeader::Fragment).is(Value::from(Presence::Present)),
+                goto(&self.refused),
+            ]),
+            Rule::new([type_is(Icmpv6Type::NEIGHBOR_SOLICIT), goto(&self.solicitation)]),
+            Rule::new([type_is(Icmpv6Type::NEIGHBOR_ADVERT), goto(&self.advertisement)]),
+            Rule::new([router_solicitation(), length_is(8), Statement::ACCEPT]),
+            Rule::new([
+                router_solicitation(),
+                length_is(16),
+                option_is(8, SOURCE_LINK_LAYER),
+                self.is_own_mac(transport(10, 6)),
+                Statement::ACCEPT,
+            ]),
+            Rule::new([router_solicitation(), goto(&self.refused)]),
+            accept(Icmpv6Type::LISTENER_REPORT),
+            accept(Icmpv6Type::LISTENER_DONE),
+            accept(Icmpv6Type::LISTENER_REPORT_V2),
+            Rule::new([is_later_fragment(), Statement::ACCEPT]),
+            Rule::new([self.is_strict(), goto(&self.refused)]),
+            Rule::new([Statement::ACCEPT]),
+        ];
+        chain
+    }
+
+    fn solicitation(&self) -> Chain {
+        let mut chain = Chain::regular(self.solicitation.clone());
+        chain.rules = vec![
+            Rule::new([length_is(24), Statement::ACCEPT]),
+            Rule::new([length_is(32), option_is(24, SOURCE_LINK_LAYER), self.is_own_mac(transport(26, 6)), Statement::ACCEPT]),
+            self.refuse(),
+        ];
+        chain
+    }
+
+    fn advertisement(&self) -> Chain {
+        let mut chain = Chain::regular(self.advertisement.clone());
+        chain.rules = vec![
+            Rule::new([length_is(24), jump(&self.own_target)]),
+            Rule::new([length_is(32), option_is(24, TARGET_LINK_LAYER), self.is_own_mac(transport(26, 6)), jump(&self.own_target)]),
+            self.refuse(),
+        ];
+        chain
+    }
+
+    /// What the message is about is the guest's. Only messages whose type has been asked for come here.
+    fn own_target(&self) -> Chain {
+        let mut chain = Chain::regular(self.own_target.clone());
+        chain.rules = vec![
+            Rule::new([self.from_own(Selector::ND_TARGET, &self.ip6), Statement::ACCEPT]),
+            Rule::new([self.from_own(Selector::ND_TARGET, &self.announced), Statement::ACCEPT]),
+        ];
+        chain.rules.extend(self.from_own_networks(AddressField::NdTarget, &Statement::ACCEPT));
+        chain
+    }
+
+    /// A guest's frames that are not from an address by itself.
+    fn other(&self) -> Chain {
+        let mut chain = Chain::regular(self.other.clone());
+        chain.rules = vec![
+            Rule::new([self.carries(EtherType::IP), goto(&self.other4)]),
+            Rule::new([self.carries(EtherType::IP6), goto(&self.other6)]),
+        ];
+        if self.family == Family::Bridge {
+            chain.rules.push(Rule::new([self.carries(EtherType::ARP), goto(&self.arp)]));
+            chain.rules.push(Rule::new([self.carries(EtherType::VLAN), iif().is_in(&self.tagged), goto(&self.with_tag)]));
+        }
+        chain.rules.push(self.refuse());
+        chain
+    }
+
+    /// What stands behind a tag.
+    fn tag_chain(&self) -> Chain {
+        let mut chain = Chain::regular(self.with_tag.clone());
+        let behind = |what: EtherType| Selector::Protocol.is(Value::from(what));
+        chain.rules = vec![
+            Rule::new([behind(EtherType::IP), self.from_own(Selector::IpSource, &self.ip4), goto(&self.known4)]),
+            Rule::new([behind(EtherType::IP), goto(&self.other4)]),
+            Rule::new([behind(EtherType::IP6), self.from_own(Selector::Ip6Source, &self.ip6), goto(&self.known6)]),
+            Rule::new([behind(EtherType::IP6), goto(&self.other6)]),
+            Rule::new([behind(EtherType::ARP), goto(&self.arp)]),
+            self.refuse(),
+        ];
+        chain
+    }
+
+    fn other4(&self) -> Chain {
+        let mut chain = Chain::regular(self.other4.clone());
+        let begins = |address: [u8; 4], bits: u8| Selector::IpSource.is(Field::Prefix(Value::from(Ipv4Addr::from(address)), bits));
+        chain.rules = vec![
+            Rule::new([begins([0, 0, 0, 0], 8), goto(&self.unspecified4)]),
+            // Loopback, multicast and beyond are nobody's, though everything else were allowed.
+            Rule::new([begins([127, 0, 0, 0], 8), goto(&self.refused)]),
+            Rule::new([begins([224, 0, 0, 0], 3), goto(&self.refused)]),
+        ];
+        chain.rules.extend(self.from_own_networks(AddressField::IpSource, &goto(&self.known4)));
+        chain.rules.push(self.refuse());
+        chain
+    }
+
+    /// A DHCP client without an address (RFC 2131): a BOOTREQUEST for its own Ethernet address, to everybody.
+    fn unspecified4(&self) -> Chain {
+        const OPERATION: u32 = 8;
+        const CLIENT_HARDWARE_ADDRESS: u32 = 8 + 28;
+        let mut chain = Chain::regular(self.unspecified4.clone());
+        chain.rules = vec![
+            Rule::new([
+                Selector::IpSource.is(Value::from(Ipv4Addr::UNSPECIFIED)),
+                Selector::IpDestination.is(Value::from(Ipv4Addr::BROADCAST)),
+                Selector::UdpSource.is(Value::Port(68)),
+                Selector::UdpDestination.is(Value::Port(67)),
+                transport(OPERATION, 1).is(Value::Bytes(vec![1])),
+                self.ether_is_own(),
+                self.is_own_mac(transport(CLIENT_HARDWARE_ADDRESS, 6)),
+                Statement::ACCEPT,
+            ]),
+            self.refuse(),
+        ];
+        chain
+    }
+
+    fn other6(&self) -> Chain {
+        let mut chain = Chain::regular(self.other6.clone());
+        chain.rules = vec![
+            Rule::new([Selector::Ip6Source.is(Value::from(Ipv6Addr::UNSPECIFIED)), goto(&self.unspecified6)]),
+            Rule::new([Selector::Ip6Source.is(Value::from(Ipv6Addr::LOCALHOST)), goto(&self.refused)]),
+            Rule::new([
+                Selector::Ip6Source.is(Field::Prefix(Value::from(Ipv6Addr::new(0xff00, 0, 0, 0, 0, 0, 0, 0)), 8)),
+                goto(&self.refused),
+            ]),
+            Rule::new([self.from_own(Selector::Ip6Source, &self.announced), goto(&self.known6)]),
+        ];
+        chain.rules.extend(self.from_own_networks(AddressField::Ip6Source, &goto(&self.known6)));
+        chain.rules.push(self.refuse());
+        chain
+    }
+
+    /// A host that has no address yet.
+    fn unspecified6(&self) -> Chain {
+        let mut chain = Chain::regular(self.unspecified6.clone());
+        let icmp = || next_header(Protocol::ICMPV6.0);
+        let solicitation = || type_is(Icmpv6Type::NEIGHBOR_SOLICIT);
+        chain.rules = vec![
+            Rule::new([Statement::all_not_in([iif(), ether()], &self.macs), goto(&self.refused)]),
+            Rule::new([next_header(HOP_BY_HOP), goto(&self.membership)]),
+            Rule::new([icmp(), type_is(Icmpv6Type::ROUTER_SOLICIT), length_is(8), Statement::ACCEPT]),
+            Rule::new([icmp(), solicitation(), length_is(24), goto(&self.detection)]),
+            Rule::new([icmp(), solicitation(), length_is(32), option_is(24, NONCE), goto(&self.detection)]),
+            self.refuse(),
+        ];
+        chain
+    }
+
+    /// Duplicate address detection: may the guest have this address?
+    fn detection(&self) -> Chain {
+        let mut chain = Chain::regular(self.detection.clone());
+        let is_link_local = transport(8, 2).masked_is(Value::Bytes(vec![0xff, 0xc0]), Value::Bytes(vec![0xfe, 0x80]));
+        let announce = Statement::Add(self.announced.clone(), vec![iif(), ether(), Selector::ND_TARGET], None);
+        let limited = Statement::Add(self.announcers.clone(), vec![iif()], Some(ANNOUNCEMENTS));
+        let mut statements = vec![is_link_local];
+        if self.family == Family::Bridge {
+            statements.push(Selector::ND_TARGET.is_not_in(&self.claimed));
+            statements.push(limited);
+            statements.push(Statement::Add(self.claimed.clone(), vec![Selector::ND_TARGET], None));
+        } else {
+            statements.push(limited);
+        }
+        statements.extend([announce, Statement::ACCEPT]);
+        chain.rules = vec![Rule::new([jump(&self.own_target)]), Rule::new(statements), self.refuse()];
+        chain
+    }
+
+    /// Group membership (MLD, RFC 2710 and 3810), which alone needs a hop-by-hop option.
+    fn membership(&self) -> Chain {
+        let mut chain = Chain::regular(self.membership.clone());
+        let says = |what: Icmpv6Type| Rule::new([type_is(what), Statement::ACCEPT]);
+        chain.rules = vec![
+            says(Icmpv6Type::LISTENER_REPORT),
+            says(Icmpv6Type::LISTENER_DONE),
+            says(Icmpv6Type::LISTENER_REPORT_V2),
+            self.refuse(),
+        ];
+        chain
+    }
+
+    fn arp_entry(&self) -> Chain {
+        let mut chain = Chain::base(self.entry.clone(), Base::filter(self.family, Hook::Input).at(FIRST_OF_IP));
+        chain.rules = vec![Rule::new([iif().is_in(&self.guests), goto(&self.arp)])];
+        chain
+    }
+
+    /// ARP for IPv4 over Ethernet (RFC 826), in which the sender speaks of itself.
+    fn arp(&self) -> Chain {
+        let mut chain = Chain::regular(self.arp.clone());
+        let request_or_reply = Field::Range(Value::from(ArpOperation::REQUEST), Value::from(ArpOperation::REPLY));
+        let odd = |test: Statement| Rule::new([test, goto(&self.refused)]);
+        chain.rules = vec![
+            odd(Selector::ArpHardware.is_not(Value::U16(1))),
+            odd(Selector::ArpProtocol.is_not(Value::from(EtherType::IP))),
+            odd(Selector::ArpHardwareLength.is_not(Value::U8(6))),
+            odd(Selector::ArpProtocolLength.is_not(Value::U8(4))),
+            odd(Selector::ArpOperation.is_not(request_or_reply)),
+            odd(Statement::all_not_in([iif(), Selector::ArpSenderEther], &self.macs)),
+            Rule::new([Selector::ArpSenderIp.is(Value::from(Ipv4Addr::UNSPECIFIED)), goto(&self.arp_probe)]),
+            Rule::new([self.from_own(Selector::ArpSenderIp, &self.ip4), Statement::ACCEPT]),
+        ];
+        chain.rules.extend(self.from_own_networks(AddressField::ArpSenderIp, &Statement::ACCEPT));
+        chain.rules.push(self.refuse());
+        chain
+    }
+
+    /// Does anybody have an address of mine? (RFC 5227)
+    fn arp_probe(&self) -> Chain {
+        let mut chain = Chain::regular(self.arp_probe.clone());
+        chain.rules = vec![
+            Rule::new([Selector::ArpOperation.is_not(Value::from(ArpOperation::REQUEST)), goto(&self.refused)]),
+            Rule::new([self.from_own(Selector::ArpTargetIp, &self.ip4), Statement::ACCEPT]),
+        ];
+        chain.rules.extend(self.from_own_networks(AddressField::ArpTargetIp, &Statement::ACCEPT));
+        chain.rules.push(self.refuse());
+        chain
+    }
+
+    /// A bridge with spanning tree gives frames to the host that it does not pass on.
+    fn host_chain(&self) -> Chain {
+        let base = Base::filter(self.family, Hook::Input).at(FIRST_ON_BRIDGE);
+        let mut chain = Chain::base(self.to_host.clone(), base);
+        let (address, bits) = LINK_LOCAL_GROUPS;
+        let to_bridges = Statement::Match(Selector::EtherDestination, Test::Is(Field::Prefix(Value::from(address), bits)));
+        chain.rules = vec![Rule::new([to_bridges, iif().is_in(&self.guests), goto(&self.refused)])];
+        chain
+    }
+
+    /// The end of all that is not let through.
+    fn refused(&self) -> Chain {
+        let mut chain = Chain::regular(self.refused.clone());
+        chain.rules = vec![Rule::new([iif().is_in(&self.dropped), Statement::DROP]), Rule::new([Statement::DROP])];
+        chain
+    }
+}

@@ -1,0 +1,275 @@
+//! The guest filter's tables. A guest is found by its interface's name alone, at the same cost however many guests there are.
+
+use ipnetwork::IpNetwork;
+use nftables::{Batch, Connection, Element, ElementSeen, Family, Field, Ranges, SetId, Value};
+use nix::errno::Errno;
+
+use super::{Firewall, FirewallError, Result};
+use crate::guest_filter::{GuestFilter, GuestSet, Noted, Way, address_of, ruleset};
+use crate::interface_name::InterfaceName;
+
+/// How often the kernel is asked again after somebody else changed what we had just looked at.
+const ATTEMPTS: usize = 3;
+
+impl Firewall {
+    /// The filter of an interface; nothing where it has none.
+    pub fn guest_filter(&mut self, way: Way, device: &InterfaceName) -> Result<Option<GuestFilter>> {
+        guest_filter(self.connection()?, way, device)
+    }
+
+    /// Filters an interface, in place of whatever filter it has. The kernel changes from the one to the other in one instant.
+    pub fn set_guest_filter(&mut self, filter: &GuestFilter) -> Result<()> {
+        match self.try_to_set(filter) {
+            // Another run made the tables between our look and our change.
+            Err(FirewallError::NfTables(error)) if error.is(Errno::EEXIST) => self.try_to_set(filter),
+            result => result,
+        }
+    }
+
+    fn try_to_set(&mut self, filter: &GuestFilter) -> Result<()> {
+        let connection = self.connection()?;
+        let seen = guest_filter(connection, filter.way, &filter.device)?;
+        if seen.as_ref().is_some_and(|seen| seen.same_rules(filter)) {
+            return Ok(());
+        }
+        let mut batch = Batch::new();
+        match &seen {
+            Some(seen) => {
+                take_out(&mut batch, seen, &elements_that_differ(seen, filter)?)?;
+                if seen.mac != filter.mac {
+                    forget_announcements(connection, &mut batch, seen)?;
+                }
+                put_in(&mut batch, filter, &elements_that_differ(filter, seen)?)?;
+            }
+            None if has_table(connection, filter.way)? => put_in(&mut batch, filter, &filter.elements()?)?,
+            None => make_tables(&mut batch, filter.way, std::slice::from_ref(filter))?,
+        }
+        connection.send(&batch)?;
+        if seen.is_some() {
+            self.close_elsewhere();
+        }
+        Ok(())
+    }
+
+    /// Takes the filter of an interface away; the tables go with the last one.
+    pub fn delete_guest_filter(&mut self, way: Way, device: &InterfaceName) -> Result<()> {
+        let connection = self.connection()?;
+        let seen = guest_filter(connection, way, device)?.ok_or(FirewallError::Absent)?;
+        if !delete_tables_of_the_last(connection, &seen)? {
+            let mut batch = Batch::new();
+            take_out(&mut batch, &seen, &seen.elements()?)?;
+            forget_announcements(connection, &mut batch, &seen)?;
+            connection.send(&batch)?;
+        }
+        self.close_elsewhere();
+        Ok(())
+    }
+
+    /// All filters, with the number of packets that each has dropped.
+    pub fn guest_filters(&mut self) -> Result<Vec<(GuestFilter, u64)>> {
+        let connection = self.connection()?;
+        let mut filters = vec![];
+        for way in [Way::Bridged, Way::Routed] {
+            let Some(family) = way.families().first() else { continue };
+            let guests = list(connection, *family, GuestSet::Guests)?;
+            let mut drops = vec![];
+            for family in way.families() {
+                drops.extend(list(connection, *family, GuestSet::Dropped)?);
+            }
+            for seen in guests {
+                let Some(device) = device_of(&seen.element) else { continue };
+                let dropped = drops.iter().filter(|drop| device_of(&drop.element).as_ref() == Some(&device));
+                let count = dropped.filter_map(|drop| drop.traffic).map(|traffic| traffic.packets).sum();
+                filters.extend(understood(connection, way, &device, &seen.element)?.map(|filter| (filter, count)));
+            }
+        }
+        Ok(filters)
+    }
+
+    /// Puts these filters in place of all there are, in one instant.
+    pub fn replace_guest_filters(&mut self, filters: &[GuestFilter]) -> Result<()> {
+        let mut batch = Batch::new();
+        for way in [Way::Bridged, Way::Routed] {
+            let of_way: Vec<GuestFilter> = filters.iter().filter(|filter| filter.way == way).cloned().collect();
+            for family in way.families() {
+                // Looked for first: a deletion costs a wait, also of what is not there.
+                let there = self.connection()?.table(&ruleset::table_id(*family)?)?.is_some();
+                if there {
+                    batch.delete_table(ruleset::table_id(*family)?);
+                }
+            }
+            if !of_way.is_empty() {
+                make_tables(&mut batch, way, &of_way)?;
+            }
+        }
+        self.connection()?.send(&batch)?;
+        self.close_elsewhere();
+        Ok(())
+    }
+
+    /// Closes the connection without waiting for the kernel to free what was deleted.
+    fn close_elsewhere(&mut self) {
+        if let Some(connection) = self.0.take() {
+            super::super::release::in_child(connection);
+        }
+    }
+}
+
+fn device_of(element: &Element) -> Option<InterfaceName> {
+    match element.key.first() {
+        Some(Field::Exact(Value::Interface(name))) => name.as_str().parse().ok(),
+        _ => None,
+    }
+}
+
+fn set_of(family: Family, set: GuestSet) -> Result<SetId> {
+    Ok(ruleset::table_id(family)?.set(&set.name()?))
+}
+
+fn key_of(device: &InterfaceName) -> Result<Element> {
+    Ok(Element::new([Field::Exact(Value::Interface(device.as_str().parse()?))]))
+}
+
+/// A kernel without nf_tables, or without it for bridges, holds nothing of ours.
+fn none_if_unknown<T>(result: std::result::Result<Option<T>, nftables::Error>) -> Result<Option<T>> {
+    match result {
+        Err(error) if [Errno::EOPNOTSUPP, Errno::EINVAL, Errno::EAFNOSUPPORT].iter().any(|errno| error.is(*errno)) => Ok(None),
+        result => Ok(result?),
+    }
+}
+
+fn list(connection: &mut Connection, family: Family, set: GuestSet) -> Result<Vec<ElementSeen>> {
+    let elements = connection.elements(&set_of(family, set)?, set.key(), Ranges::None);
+    Ok(none_if_unknown(elements)?.unwrap_or_default())
+}
+
+fn has_table(connection: &mut Connection, way: Way) -> Result<bool> {
+    let Some(family) = way.families().first() else { return Ok(false) };
+    Ok(connection.has_set(&set_of(*family, GuestSet::Guests)?)?)
+}
+
+fn guest_filter(connection: &mut Connection, way: Way, device: &InterfaceName) -> Result<Option<GuestFilter>> {
+    let Some(family) = way.families().first() else { return Ok(None) };
+    let element = connection.element(&set_of(*family, GuestSet::Guests)?, &key_of(device)?);
+    match none_if_unknown(element)? {
+        Some(seen) => understood(connection, way, device, &seen.element),
+        None => Ok(None),
+    }
+}
+
+/// What the comment of an interface's element tells. Where it is none of ours, or does not tell the addresses, they are looked for.
+fn understood(connection: &mut Connection, way: Way, device: &InterfaceName, element: &Element) -> Result<Option<GuestFilter>> {
+    let Some(noted) = element.comment.as_ref().and_then(|comment| comment.as_str().parse::<Noted>().ok()) else {
+        return Ok(None);
+    };
+    let Noted { mac, strictness, tags, addresses } = noted;
+    let mut filter = GuestFilter { device: device.clone(), way, mac, strictness, tags, addresses: vec![] };
+    filter.addresses = match addresses {
+        Some(addresses) => addresses,
+        None => addresses_of(connection, &filter)?,
+    };
+    Ok(Some(filter))
+}
+
+fn addresses_of(connection: &mut Connection, filter: &GuestFilter) -> Result<Vec<IpNetwork>> {
+    let Some(family) = filter.way.families().first() else { return Ok(vec![]) };
+    let own = IpNetwork::from(std::net::IpAddr::from(filter.link_local()));
+    let mut addresses = vec![];
+    for set in [GuestSet::Ip4, GuestSet::Networks4, GuestSet::Ip6, GuestSet::Networks6] {
+        let seen = list(connection, *family, set)?;
+        let of_device = seen.iter().filter(|seen| device_of(&seen.element).as_ref() == Some(&filter.device));
+        addresses.extend(of_device.filter_map(|seen| address_of(set, &seen.element)).filter(|address| *address != own));
+    }
+    Ok(addresses)
+}
+
+/// The elements of `one` that `other` has not, or has with another comment.
+fn elements_that_differ(one: &GuestFilter, other: &GuestFilter) -> Result<Vec<(GuestSet, Element)>> {
+    let theirs = other.elements()?;
+    Ok(one.elements()?.into_iter().filter(|element| !theirs.contains(element)).collect())
+}
+
+fn put_in(batch: &mut Batch, filter: &GuestFilter, elements: &[(GuestSet, Element)]) -> Result<()> {
+    each_set(filter.way, elements, |set, elements| batch.add_elements(set, Ranges::None, elements))
+}
+
+fn take_out(batch: &mut Batch, filter: &GuestFilter, elements: &[(GuestSet, Element)]) -> Result<()> {
+    each_set(filter.way, elements, |set, elements| batch.delete_elements(set, Ranges::None, elements))
+}
+
+/// Hands on the elements set by set, for every table that has them.
+fn each_set(way: Way, elements: &[(GuestSet, Element)], mut act: impl FnMut(SetId, Vec<Element>)) -> Result<()> {
+    for family in way.families() {
+        for set in GuestSet::ALL.into_iter().filter(|set| set.is_in(*family)) {
+            let of_set = elements.iter().filter(|(of, _)| *of == set).map(|(_, element)| element.clone());
+            act(set_of(*family, set)?, of_set.collect());
+        }
+    }
+    Ok(())
+}
+
+/// What packets of this guest have put into our sets, which only a guest that has announced an address has.
+fn forget_announcements(connection: &mut Connection, batch: &mut Batch, filter: &GuestFilter) -> Result<()> {
+    let Some(family) = filter.way.families().first() else { return Ok(()) };
+    let announcers = set_of(*family, GuestSet::Announcers)?;
+    let key = key_of(&filter.device)?;
+    if connection.element(&announcers, &key)?.is_none() {
+        return Ok(());
+    }
+    batch.delete_elements(announcers, Ranges::None, vec![key]);
+    let announced: Vec<Element> = list(connection, *family, GuestSet::Announced)?
+        .into_iter()
+        .map(|seen| seen.element)
+        .filter(|element| device_of(element).as_ref() == Some(&filter.device))
+        .collect();
+    if GuestSet::Claimed.is_in(*family) {
+        let claimed = announced.iter().filter_map(|element| Some(Element::new([element.key.last()?.clone()]))).collect();
+        batch.delete_elements(set_of(*family, GuestSet::Claimed)?, Ranges::None, claimed);
+    }
+    batch.delete_elements(set_of(*family, GuestSet::Announced)?, Ranges::None, announced);
+    Ok(())
+}
+
+fn make_tables(batch: &mut Batch, way: Way, filters: &[GuestFilter]) -> Result<()> {
+    let mut elements = vec![];
+    for filter in filters {
+        elements.extend(filter.elements()?);
+    }
+    // Guests with one Ethernet address have one link-local address.
+    elements.sort();
+    elements.dedup();
+    for family in way.families() {
+        let mut table = ruleset::table(*family)?;
+        for (set, made) in GuestSet::ALL.into_iter().filter(|set| set.is_in(*family)).zip(&mut table.sets) {
+            made.elements = elements.iter().filter(|(of, _)| *of == set).map(|(_, element)| element.clone()).collect();
+        }
+        batch.create_table(table);
+    }
+    Ok(())
+}
+
+/// Deletes the tables if `last` is the only guest in them, and says whether it was. The kernel refuses where anything has changed since
+/// the look, so that no guest loses its filter who got it in between.
+fn delete_tables_of_the_last(connection: &mut Connection, last: &GuestFilter) -> Result<bool> {
+    let Some(first) = last.way.families().first() else { return Ok(false) };
+    let guests = set_of(*first, GuestSet::Guests)?;
+    for _ in 0..ATTEMPTS {
+        let generation = connection.generation()?;
+        let some = connection.some_elements(&guests, GuestSet::Guests.key(), Ranges::None)?;
+        if some.iter().any(|seen| device_of(&seen.element).as_ref() != Some(&last.device)) {
+            return Ok(false);
+        }
+        let mut batch = Batch::new();
+        batch.only_in(generation);
+        for family in last.way.families() {
+            batch.delete_table(ruleset::table_id(*family)?);
+        }
+        match connection.send(&batch) {
+            Err(error) if error.is(Errno::ERESTART) => {}
+            Err(error) => return Err(error.into()),
+            Ok(()) => return Ok(true),
+        }
+    }
+    // The tables stay, empty: better than a guest without its filter.
+    Ok(false)
+}
