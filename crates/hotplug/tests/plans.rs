@@ -16,6 +16,7 @@ use hotplug::host::{Address, AdminState, Host};
 use hotplug::interface_name::InterfaceName;
 use hotplug::operation::{HookCall, Operation, Service};
 use hotplug::plan::network_bridge::{self, Asked, DefaultRoute, Names, Verdict};
+use hotplug::plan::vif_bridge::BridgeAccepts;
 use hotplug::plan::vif_routed::{Memory, Surroundings};
 use hotplug::plan::{Plan, Refusal, network_nat, network_route, router, vif_bridge, vif_routed};
 use hotplug::request::antispoof::{Addresses, AntiSpoof, Suspect, Wishes};
@@ -178,7 +179,7 @@ impl Case {
         let vif = Vif::new(&call, &keys, |name| self.variable(name))?;
         let bridge = bridge_choice(None, self.variable("bridge"))?;
         let filter = self.filter(&vif, Way::Bridged, Addresses::Given(&vif.addresses))?;
-        let around = vif_bridge::Surroundings { bridge: &bridge, filter, hooks: self.hooks() };
+        let around = vif_bridge::Surroundings { bridge: &bridge, filter, accepts: BridgeAccepts::OfItsGuests, hooks: self.hooks() };
         vif_bridge::plan(call.coming, &vif, around, &self.host)
     }
 

@@ -29,7 +29,7 @@ const LOCK_LIMIT: Duration = Duration::from_secs(30);
 /// The journal of a run that changes the host.
 const JOURNAL: &str = "network-bridge.journal";
 /// The record of the bridges that were made.
-pub(super) const RECORD: &str = "network-bridge.json";
+const RECORD: &str = "network-bridge.json";
 
 /// Calls of network-bridge: turns a physical device into the port of a bridge, turns it back, or shows it.
 ///
@@ -90,11 +90,10 @@ struct Session<'a> {
 impl Session<'_> {
     /// The record; one that cannot be read counts as empty, since it is only a help.
     fn record(&self) -> Record {
-        let folder = match &self.folder {
-            Some(folder) => folder.read_state(RECORD),
-            None => run_directory().and_then(|folder| folder.read_state(RECORD)),
-        };
-        folder.ok().flatten().and_then(|text| Record::from_text(&text)).unwrap_or_default()
+        match &self.folder {
+            Some(folder) => record_in(folder),
+            None => recorded(),
+        }
     }
 
     fn journal(&self) -> Result<Journal, Trouble> {
@@ -126,6 +125,15 @@ impl Session<'_> {
         let Some(folder) = &self.folder else { return Ok(()) };
         antispoof::keep(folder, bridges.into_iter().map(InterfaceName::as_str), self.request.antispoof)
     }
+}
+
+/// The record of the bridges that were made; one that cannot be read counts as empty, since it is only a help.
+pub(super) fn recorded() -> Record {
+    run_directory().map(|folder| record_in(&folder)).unwrap_or_default()
+}
+
+fn record_in(folder: &RunDirectory) -> Record {
+    folder.read_state(RECORD).ok().flatten().and_then(|text| Record::from_text(&text)).unwrap_or_default()
 }
 
 fn write_record(folder: Option<&RunDirectory>, record: &Record) {

@@ -11,7 +11,6 @@ use crate::interface_name::InterfaceName;
 use crate::invocation::{Format, Invocation, Mode};
 use crate::plan::Refusal;
 use crate::plan::reload::{Rules, Told, Verdict, reload};
-use crate::record::Record;
 use crate::report::{Report, Trouble};
 use crate::request::antispoof::{Addresses, AntiSpoof, ROUTED_NETWORK, Suspect, TRANSLATED_NETWORK, Wishes};
 use crate::request::routed::{Routed, RoutedWords, Routing};
@@ -30,9 +29,14 @@ pub fn pass(invocation: &Invocation) -> Result<Report, Trouble> {
     let mut system = System::open();
     let mut host = Host { links: system.every_link()?, guest_filters: system.every_guest_filter()?, ..Host::default() };
     let verdicts = verdicts(&mut system, &host)?;
-    let (record, sessions) = records();
+    let sessions = sessions();
     let bridged: Vec<InterfaceName> = match System::chains_see_bridged_packets() {
-        true => record.names().into_iter().map(|names| names.bridge).filter(|bridge| host.link(bridge).is_some()).collect(),
+        true => super::network_bridge::recorded()
+            .names()
+            .into_iter()
+            .map(|names| names.bridge)
+            .filter(|bridge| host.link(bridge).is_some())
+            .collect(),
         false => vec![],
     };
     note_other_rules(&mut system, &mut host, &verdicts, sessions.as_ref(), &bridged)?;
@@ -147,18 +151,16 @@ fn examine(
     Ok(Some(Verdict { device, way, filter }))
 }
 
-/// What the networks' programs remember. What cannot be read is passed over with a warning: the guests' filters do not depend on it.
-fn records() -> (Record, Option<Sessions>) {
-    let read = |name| match run_directory().and_then(|folder| folder.read_state(name)) {
-        Ok(text) => text,
+/// What network-nat and network-route remember. What cannot be read is passed over with a warning: the guests' filters do not depend on it.
+fn sessions() -> Option<Sessions> {
+    let read = run_directory().and_then(|folder| folder.read_state(super::router::RECORD)).map_err(|error| error.to_string());
+    match read.and_then(|text| text.map(|text| Sessions::from_text(&text)).transpose()) {
+        Ok(sessions) => sessions,
         Err(error) => {
-            log::warn!("{error}; rules that depend on it are not looked after");
+            log::warn!("{error}; the rules of network-nat and network-route are not looked after");
             None
         }
-    };
-    let record = read(super::network_bridge::RECORD).and_then(|text| Record::from_text(&text)).unwrap_or_default();
-    let sessions = read(super::router::RECORD).and_then(|text| Sessions::from_text(&text).ok());
-    (record, sessions)
+    }
 }
 
 /// Notes what the plan looks at besides the filters.

@@ -34,9 +34,33 @@ fn decide(asked: &Asked<'_>, system: &mut System) -> Result<Decision, Trouble> {
         }
         Coming::Goes => None,
     };
-    let around = recipe::Surroundings { bridge: &bridge, filter, hooks: asked.hooks.clone() };
+    let accepts = note_forwarding(coming, &bridge, system, &mut host)?;
+    let around = recipe::Surroundings { bridge: &bridge, filter, accepts, hooks: asked.hooks.clone() };
     let plan = recipe::plan(coming, &asked.vif, around, &host)?;
     Ok(Decision { plan, host, lock: None })
+}
+
+/// Where br_netfilter shows bridged frames to chains of IP: those that drop them, our rules there, and, where a vif goes, who else needs
+/// those.
+fn note_forwarding(
+    coming: Coming,
+    bridge: &recipe::BridgeChoice,
+    system: &mut System,
+    host: &mut Host,
+) -> Result<recipe::BridgeAccepts, Trouble> {
+    let found = bridge.find(host).map(|link| link.name.clone());
+    let Some(bridge) = found.ok().filter(|_| System::chains_see_bridged_packets()) else {
+        return Ok(recipe::BridgeAccepts::OfTheBridge);
+    };
+    system.observe_forwarding(host, std::slice::from_ref(&bridge))?;
+    if coming == Coming::Comes || host.forward_accepts.is_empty() {
+        return Ok(recipe::BridgeAccepts::OfTheBridge);
+    }
+    let ports = system.ports_of(&bridge)?;
+    let unseen: Vec<_> = ports.into_iter().filter(|port| host.link(&port.name).is_none()).collect();
+    host.links.extend(unseen);
+    let made_by_us = super::network_bridge::recorded().names().iter().any(|names| names.bridge == bridge);
+    Ok(if made_by_us { recipe::BridgeAccepts::OfTheBridge } else { recipe::BridgeAccepts::OfItsGuests })
 }
 
 /// The links that the plan looks at, and the addresses of the vif.

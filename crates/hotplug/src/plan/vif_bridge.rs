@@ -7,7 +7,7 @@ use crate::mac_address::BACKEND_MAC;
 use crate::operation::{HookCall, LinkChange, Membership, Operation};
 use crate::plan::draft::Draft;
 use crate::plan::vif::{announce, set_what_is_missing, settle_name};
-use crate::plan::{Plan, Refusal, guest_filter};
+use crate::plan::{Plan, Refusal, forwarding, guest_filter};
 use crate::request::vif::{Coming, Vif};
 
 /// The bridge that a vif joins, as it was asked for.
@@ -64,6 +64,15 @@ impl BridgeChoice {
     }
 }
 
+/// Whose are the rules that let a bridge's frames pass in chains of others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BridgeAccepts {
+    /// network-bridge made the bridge, and its stop takes them away.
+    OfTheBridge,
+    /// They go with the last guest.
+    OfItsGuests,
+}
+
 /// What a plan needs besides the vif and the host.
 #[derive(Clone, Debug)]
 pub struct Surroundings<'a> {
@@ -71,6 +80,8 @@ pub struct Surroundings<'a> {
     pub bridge: &'a BridgeChoice,
     /// What the guest is held to.
     pub filter: Option<GuestFilter>,
+    /// Whose are the rules that let the bridge's frames pass where others drop them.
+    pub accepts: BridgeAccepts,
     /// The hooks to run.
     pub hooks: Option<HookCall>,
 }
@@ -80,7 +91,7 @@ pub struct Surroundings<'a> {
 /// # Errors
 /// When its device, or the bridge, is not there, or its new name is taken.
 pub fn online(vif: &Vif, around: Surroundings<'_>, host: &Host) -> Result<Plan, Refusal> {
-    let Surroundings { bridge, filter, hooks } = around;
+    let Surroundings { bridge, filter, hooks, .. } = around;
     let bridge = bridge.find(host)?.clone();
     let device = vif.present(host)?;
     let mut draft = Draft::new(host);
@@ -89,6 +100,7 @@ pub fn online(vif: &Vif, around: Surroundings<'_>, host: &Host) -> Result<Plan, 
     prepare(&mut draft, &name, &bridge.name);
     guest_filter::enforce(&mut draft, vif, &name, Way::Bridged, filter);
     let port = LinkChange { mtu: Some(mtu), membership: Some(Membership::Port(bridge.name.clone())), ..LinkChange::up() };
+    forwarding::accept_bridged(&mut draft, &bridge.name);
     set_what_is_missing(&mut draft, &name, &port);
     announce(&mut draft, vif, hooks.map(|call| vif.told(call, Some(&bridge.name), Some(&name))), Some(mtu));
     Ok(draft.plan)
@@ -117,7 +129,7 @@ fn prepare(draft: &mut Draft, name: &InterfaceName, bridge: &InterfaceName) {
 /// A vif goes: whatever is still there is taken down and out of its bridge. Nothing that is missing is an error.
 #[must_use]
 pub fn offline(vif: &Vif, around: Surroundings<'_>, host: &Host) -> Plan {
-    let Surroundings { bridge, hooks, .. } = around;
+    let Surroundings { bridge, hooks, accepts, .. } = around;
     let mut draft = Draft::new(host);
     let device = vif.leftover(host).map(|link| link.name.clone());
     if let Some(name) = &device {
@@ -128,11 +140,23 @@ pub fn offline(vif: &Vif, around: Surroundings<'_>, host: &Host) -> Plan {
         }
     }
     guest_filter::forget(&mut draft, vif, Way::Bridged);
+    if accepts == BridgeAccepts::OfItsGuests {
+        withdraw_with_the_last(&mut draft, vif, bridge);
+    }
     if let Some(call) = hooks {
         let bridge = bridge.find(host).ok().map(|link| link.name.clone());
         draft.may(Operation::RunHooks(vif.told(call, bridge.as_ref(), device.as_ref())));
     }
     draft.plan
+}
+
+/// The rules for a bridge of the administrator's go with its last guest. Backends are known by their Ethernet address.
+fn withdraw_with_the_last(draft: &mut Draft, vif: &Vif, bridge: &BridgeChoice) {
+    let Ok(bridge) = bridge.find(&draft.host).map(|link| link.name.clone()) else { return };
+    let is_other_guest = |port: &Link| port.mac == Some(BACKEND_MAC) && !vif.names().any(|name| *name == port.name);
+    if !draft.host.ports_of(&bridge).any(is_other_guest) {
+        forwarding::withdraw(draft, &bridge);
+    }
 }
 
 /// The steps for a command.
