@@ -9,13 +9,16 @@ use std::time::Duration;
 use hotplug::apply::journal::Journal;
 use hotplug::apply::{Effects, Failure, FailureKind, Outcome, Run, Stopped};
 use hotplug::dhcp::Resolver;
+use hotplug::guest_filter::{self, GuestFilter, Tags};
 use hotplug::host::{AdminState, Host, LiveRename};
 use hotplug::interface_name::InterfaceName;
 use hotplug::operation::Operation;
 use hotplug::plan::layer3::moving_keys;
 use hotplug::plan::network_bridge::{self, Names};
+use hotplug::plan::vif_bridge::BridgeAccepts;
 use hotplug::plan::vif_routed::{Memory, Surroundings};
 use hotplug::plan::{OnFailure, Plan, network_nat, network_route, router, vif_bridge, vif_routed};
+use hotplug::request::antispoof::{Addresses, Suspect, Wishes};
 use hotplug::request::network_nat::NetworkNat;
 use hotplug::request::network_route::NetworkRoute;
 use hotplug::request::routed::{Routed, RoutedWords, Routing};
@@ -255,11 +258,24 @@ fn online(faulty: &mut Faulty) -> Ending {
     let bridge = bridge_choice(keys.bridge.as_deref(), None).unwrap();
     let devices = [name("vif1.0"), name("guest"), name("xenbr0")];
     let host = system.host_of(&devices, Depth::Addresses, &[]).unwrap();
-    let plan = vif_bridge::online(&vif, &bridge, None, &host).unwrap();
-    assert!(must_acts(&plan) >= 3, "{plan:?}");
+    let filter = filter(&vif, guest_filter::Way::Bridged, &keys);
+    let around = vif_bridge::Surroundings { bridge: &bridge, filter, accepts: BridgeAccepts::OfItsGuests, hooks: None };
+    let plan = vif_bridge::online(&vif, around, &host).unwrap();
+    assert!(must_acts(&plan) >= 4, "{plan:?}");
     let mut run = Run::new(faulty, Journal::None);
     run.carry_out(&plan, host)?;
     Ok(taken_back(run))
+}
+
+fn filter(vif: &Vif, way: guest_filter::Way, keys: &BackendKeys) -> Option<GuestFilter> {
+    let suspect = Suspect {
+        device: vif.renamed.as_ref().unwrap_or(&vif.device),
+        way,
+        mac: keys.mac.as_deref(),
+        addresses: Addresses::Given(&vif.addresses),
+        tags: Tags::Refused,
+    };
+    Wishes::default().filter(&suspect).unwrap()
 }
 
 fn must_acts(plan: &Plan) -> usize {
@@ -273,7 +289,8 @@ fn vif_online_with_name_and_mtu() {
     for machine in [dom0.machine(), guest.machine()] {
         machine.set_sysctl("net.ipv6.conf.default.accept_dad", "0").unwrap();
     }
-    let nic = Nic { mtu: Some(1400), vifname: Some("guest".to_owned()), ..Nic::on_bridge("xenbr0") };
+    let nic =
+        Nic { mtu: Some(1400), vifname: Some("guest".to_owned()), ip: Some("192.168.1.7".to_owned()), ..Nic::on_bridge("xenbr0") };
     let _vif = guest.attach(&dom0, nic).unwrap();
     guest.machine().ip("link set eth0 up").unwrap();
     // A port that is up from the beginning keeps the bridge's own state out of what is compared.
@@ -308,9 +325,10 @@ fn online_routed(faulty: &mut Faulty, routing: Routing) -> Ending {
     }
     system.note_file(&mut host, &memory.path).unwrap();
     system.observe_forwarding(&mut host, &[device]).unwrap();
-    let around = Surroundings { uplink: Some(&uplink), memory: Some(&memory), dhcp: None, hooks: None };
+    let filter = filter(&routed.vif, guest_filter::Way::Routed, &keys);
+    let around = Surroundings { uplink: Some(&uplink), memory: Some(&memory), dhcp: None, filter, hooks: None };
     let plan = vif_routed::online(&routed, around, &host).unwrap();
-    assert!(must_acts(&plan) >= 8, "{plan:?}");
+    assert!(must_acts(&plan) >= 9, "{plan:?}");
     let mut run = Run::new(faulty, Journal::None);
     run.carry_out(&plan, host)?;
     Ok(taken_back(run))

@@ -63,10 +63,15 @@ impl Connection {
     /// Opens a socket in the network namespace of this thread.
     ///
     /// # Errors
-    /// [`Error::Broken`] where the kernel gives no such socket.
+    /// [`Error::Refused`] where the kernel gives no such socket; with `EPROTONOSUPPORT` where it has no netfilter at all.
     pub fn open() -> Result<Self, Error> {
         let broken = |cause: &dyn std::fmt::Display| Error::Broken(format!("no socket: {cause}"));
-        let socket = Socket::new(NETLINK_NETFILTER).map_err(|cause| broken(&cause))?;
+        let socket = Socket::new(NETLINK_NETFILTER).map_err(|cause| Refusal {
+            act: "open a socket to nf_tables".to_owned(),
+            operation: None,
+            errno: Errno::from_raw(cause.raw_os_error().unwrap_or_default()),
+            message: None,
+        })?;
         let limit = TimeVal::new(ANSWER_LIMIT.as_secs().try_into().unwrap_or(i64::MAX), 0);
         setsockopt(&socket, sockopt::ReceiveTimeout, &limit).map_err(|cause| broken(&cause))?;
         Ok(Self { socket, sequence: 0, buffer: Vec::with_capacity(DATAGRAM_MAX) })

@@ -74,6 +74,7 @@ pub(crate) mod set {
     pub(crate) const DATA_TYPE: u16 = 6;
     pub(crate) const DESCRIPTION: u16 = 9;
     pub(crate) const ID: u16 = 10;
+    pub(crate) const TIMEOUT: u16 = 11;
     pub(crate) const USERDATA: u16 = 13;
     pub(crate) const EXPRESSION: u16 = 17;
 
@@ -282,6 +283,9 @@ fn write_set(body: &mut Writer, set: &Set, id: u32) {
         body.u32(set::DATA_TYPE, NFT_DATA_VERDICT);
     }
     body.u32(set::ID, id);
+    if let Some(lifetime) = set.lifetime {
+        body.u64(set::TIMEOUT, milliseconds(lifetime));
+    }
     if set.size.is_some() || (intervals && concatenated) {
         body.nested(set::DESCRIPTION, |description| write_description(description, set));
     }

@@ -64,7 +64,9 @@ impl fmt::Display for Refusal {
         }
         match self.errno {
             Errno::EPERM => f.write_str(" (it takes root, or the capability CAP_NET_ADMIN)"),
-            Errno::EOPNOTSUPP | Errno::EAFNOSUPPORT => f.write_str(" (this kernel may lack a part of nf_tables)"),
+            Errno::EOPNOTSUPP | Errno::EAFNOSUPPORT | Errno::EPROTONOSUPPORT => {
+                f.write_str(" (this kernel may lack a part of nf_tables)")
+            }
             _ => Ok(()),
         }
     }

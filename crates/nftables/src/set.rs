@@ -22,6 +22,8 @@ pub struct Set {
     pub counters: Counters,
     /// Who puts elements into it.
     pub filled: Filled,
+    /// How long an element lives that does not say so itself, to the millisecond, in a set that allows that.
+    pub lifetime: Option<Duration>,
     /// How many elements there may be; nothing: as many as memory holds. With a number, the kernel may choose a table of fixed size.
     pub size: Option<u32>,
     /// What is in it.
@@ -40,6 +42,7 @@ impl Set {
             timeouts: Timeouts::None,
             counters: Counters::None,
             filled: Filled::ByMessages,
+            lifetime: None,
             size: None,
             elements: vec![],
         }
@@ -74,6 +77,9 @@ impl fmt::Display for Set {
         let flags = self.flags();
         if !flags.is_empty() {
             writeln!(f, "\t\tflags {}", flags.join(","))?;
+        }
+        if let Some(lifetime) = self.lifetime {
+            writeln!(f, "\t\ttimeout {}", Span(lifetime))?;
         }
         if self.counters == Counters::PerElement {
             writeln!(f, "\t\tcounter")?;

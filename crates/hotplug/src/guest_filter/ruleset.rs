@@ -7,7 +7,7 @@
 //!   a DHCP client's call (RFC 2131), and duplicate address detection, router solicitation and group membership from `::` (RFC 4862, 4861,
 //!   3590).
 //! - A link-local IPv6 address is the guest's own if it follows from its Ethernet address, or if the guest has asked for it by duplicate
-//!   address detection before any other guest had it (as FCFS SAVI does, RFC 6620). How often a guest may do so is limited.
+//!   address detection before any other guest had it, and nobody who is not filtered (the host, a router) has said that it is theirs (as FCFS SAVI does, RFC 6620). How often a guest may do so is limited.
 //! - Nothing else passes: no other protocol, no VLAN tag unless it is allowed, nothing that cannot be understood.
 //! - `strict` takes away what only servers and routers say: DHCP answers, router advertisements, redirects, MLD queries; and the extension
 //!   headers that no guest needs (RFC 7045): routing, destination options, mobility; hop-by-hop options but for MLD.
@@ -15,11 +15,12 @@
 //! What a guest is sent is not looked at. The likeliest packets come first: one that is known by its source address meets one lookup.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
+use std::time::Duration;
 
 use nftables::{
     AddressField, ArpOperation, Base, Chain, Counters, DataType, EtherType, ExtensionHeader, Family, Field, Filled, Hook,
     Icmpv6Type, InvalidName, IpVersion, LimitSide, LimitUnit, Name, PayloadBase, Presence, Priority, Protocol, RateLimit, Rule,
-    Selector, Set, Statement, Table, TableId, Test, Value, Verdict,
+    Selector, Set, Statement, Table, TableId, Test, Timeouts, Value, Verdict,
 };
 
 use super::{IPV4_LENGTHS, IPV6_LENGTHS, Way};
@@ -65,11 +66,13 @@ pub enum GuestSet {
     Announced,
     /// Interfaces whose guests have done so lately.
     Announcers,
+    /// Link-local addresses that somebody who is not filtered has lately said to have.
+    Defended,
 }
 
 impl GuestSet {
     /// All of them.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Guests,
         Self::Dropped,
         Self::Strict,
@@ -82,6 +85,7 @@ impl GuestSet {
         Self::Claimed,
         Self::Announced,
         Self::Announcers,
+        Self::Defended,
     ];
 
     /// Its name in the tables.
@@ -100,6 +104,7 @@ impl GuestSet {
             Self::Claimed => "claimed",
             Self::Announced => "announced",
             Self::Announcers => "announcers",
+            Self::Defended => "defended",
         }
     }
 
@@ -112,7 +117,7 @@ impl GuestSet {
             Self::Macs => &[Interface, EtherAddress],
             Self::Ip4 | Self::Networks4 => &[Interface, EtherAddress, Ipv4Address],
             Self::Ip6 | Self::Networks6 | Self::Announced => &[Interface, EtherAddress, Ipv6Address],
-            Self::Claimed => &[Ipv6Address],
+            Self::Claimed | Self::Defended => &[Ipv6Address],
         }
     }
 
@@ -122,7 +127,7 @@ impl GuestSet {
         match self {
             Self::Guests | Self::Dropped | Self::Macs | Self::Ip4 | Self::Networks4 => true,
             // Links of their own have no tags, and link-local addresses on them concern nobody else.
-            Self::Tagged | Self::Claimed => matches!(family, Family::Bridge),
+            Self::Tagged | Self::Claimed | Self::Defended => matches!(family, Family::Bridge),
             Self::Strict | Self::Ip6 | Self::Networks6 | Self::Announced | Self::Announcers => !matches!(family, Family::Arp),
         }
     }
@@ -130,7 +135,7 @@ impl GuestSet {
     /// Whether packets put elements into it.
     #[must_use]
     pub const fn is_filled_by_packets(self) -> bool {
-        matches!(self, Self::Claimed | Self::Announced | Self::Announcers)
+        matches!(self, Self::Claimed | Self::Announced | Self::Announcers | Self::Defended)
     }
 
     /// Its name, checked.
@@ -150,12 +155,19 @@ impl GuestSet {
             set.filled = Filled::ByPackets;
             set.size = Some(ANNOUNCED_MAX);
         }
+        if self == Self::Defended {
+            set.timeouts = Timeouts::Allowed;
+            set.lifetime = Some(DEFENCE);
+        }
         Ok(set)
     }
 }
 
 /// Most addresses that guests may have asked for, all together.
 const ANNOUNCED_MAX: u32 = 65_536;
+
+/// How long a word of somebody who is not filtered counts. Routers repeat theirs within half an hour (`MaxRtrAdvInterval`, RFC 4861, 6.2.1).
+const DEFENCE: Duration = Duration::from_secs(3600);
 
 /// How many new link-local addresses a guest may ask for; five more at once.
 const ANNOUNCEMENTS: RateLimit = RateLimit { packets: 10, per: LimitUnit::Hour, side: LimitSide::Within };
@@ -209,8 +221,11 @@ struct Rules {
     claimed: Name,
     announced: Name,
     announcers: Name,
+    defended: Name,
     entry: Name,
     to_host: Name,
+    by_host: Name,
+    defence: Name,
     known4: Name,
     known6: Name,
     other: Name,
@@ -273,6 +288,11 @@ const SOURCE_LINK_LAYER: [u8; 2] = [1, 1];
 const TARGET_LINK_LAYER: [u8; 2] = [2, 1];
 const NONCE: [u8; 2] = [14, 1];
 
+/// What a message of neighbour discovery is about is a link-local address (fe80::/10).
+fn target_is_link_local() -> Statement {
+    transport(8, 2).masked_is(Value::Bytes(vec![0xff, 0xc0]), Value::Bytes(vec![0xfe, 0x80]))
+}
+
 /// Not the first piece of a packet: the twelve bits and one of the offset, less the flags (RFC 8200, 4.5).
 fn is_later_fragment() -> Statement {
     Selector::FragmentOffset.masked_is_not(Value::Bytes(vec![0xff, 0xf8]), Value::Bytes(vec![0, 0]))
@@ -294,6 +314,9 @@ impl Rules {
             claimed: GuestSet::Claimed.name()?,
             announced: GuestSet::Announced.name()?,
             announcers: GuestSet::Announcers.name()?,
+            defended: GuestSet::Defended.name()?,
+            by_host: "output".parse()?,
+            defence: "defence".parse()?,
             entry: if family == Family::Arp { "input" } else { "prerouting" }.parse()?,
             to_host: "input".parse()?,
             known4: "known4".parse()?,
@@ -320,7 +343,10 @@ impl Rules {
 
     fn chains(&self) -> Vec<Chain> {
         match self.family {
-            Family::Bridge => [self.of_ip(), self.of_arp(), vec![self.tag_chain(), self.host_chain()]].concat(),
+            Family::Bridge => {
+                [self.of_ip(), self.of_arp(), vec![self.tag_chain(), self.to_host_chain(), self.by_host_chain(), self.defence()]]
+                    .concat()
+            }
             Family::Arp => [vec![self.arp_entry()], self.of_arp(), vec![self.refused()]].concat(),
             _ => self.of_ip(),
         }
@@ -402,7 +428,9 @@ impl Rules {
             Rule::new([self.carries(EtherType::IP6), self.from_own(Selector::Ip6Source, &self.ip6), goto(&self.known6)]),
             Rule::new([iif().is_in(&self.guests), goto(&self.other)]),
         ];
-        if self.family != Family::Bridge {
+        if self.family == Family::Bridge {
+            chain.rules.push(self.learn());
+        } else {
             // Nobody else may pose as a guest that has a link of its own: its addresses lead to that link. Link-local ones are on every link.
             let poses = || vec![Selector::WayBack.is_in(&self.guests), Statement::Counter, Statement::DROP];
             let not_link_local =
@@ -530,12 +558,16 @@ impl Rules {
     /// What the message is about is the guest's. Only messages whose type has been asked for come here.
     fn own_target(&self) -> Chain {
         let mut chain = Chain::regular(self.own_target.clone());
-        chain.rules = vec![
-            Rule::new([self.from_own(Selector::ND_TARGET, &self.ip6), Statement::ACCEPT]),
-            Rule::new([self.from_own(Selector::ND_TARGET, &self.announced), Statement::ACCEPT]),
-        ];
+        chain.rules = vec![Rule::new([self.from_own(Selector::ND_TARGET, &self.ip6), Statement::ACCEPT])];
+        chain.rules.extend(self.unless_defended(Selector::ND_TARGET));
+        chain.rules.push(Rule::new([self.from_own(Selector::ND_TARGET, &self.announced), Statement::ACCEPT]));
         chain.rules.extend(self.from_own_networks(AddressField::NdTarget, &Statement::ACCEPT));
         chain
+    }
+
+    /// On a link of its own a guest's link-local address concerns nobody else.
+    fn unless_defended(&self, address: Selector) -> Option<Rule> {
+        (self.family == Family::Bridge).then(|| Rule::new([address.is_in(&self.defended), goto(&self.refused)]))
     }
 
     /// A guest's frames that are not from an address by itself.
@@ -605,15 +637,14 @@ impl Rules {
 
     fn other6(&self) -> Chain {
         let mut chain = Chain::regular(self.other6.clone());
+        let multicast = Field::Prefix(Value::from(Ipv6Addr::new(0xff00, 0, 0, 0, 0, 0, 0, 0)), 8);
         chain.rules = vec![
             Rule::new([Selector::Ip6Source.is(Value::from(Ipv6Addr::UNSPECIFIED)), goto(&self.unspecified6)]),
             Rule::new([Selector::Ip6Source.is(Value::from(Ipv6Addr::LOCALHOST)), goto(&self.refused)]),
-            Rule::new([
-                Selector::Ip6Source.is(Field::Prefix(Value::from(Ipv6Addr::new(0xff00, 0, 0, 0, 0, 0, 0, 0)), 8)),
-                goto(&self.refused),
-            ]),
-            Rule::new([self.from_own(Selector::Ip6Source, &self.announced), goto(&self.known6)]),
+            Rule::new([Selector::Ip6Source.is(multicast), goto(&self.refused)]),
         ];
+        chain.rules.extend(self.unless_defended(Selector::Ip6Source));
+        chain.rules.push(Rule::new([self.from_own(Selector::Ip6Source, &self.announced), goto(&self.known6)]));
         chain.rules.extend(self.from_own_networks(AddressField::Ip6Source, &goto(&self.known6)));
         chain.rules.push(self.refuse());
         chain
@@ -638,12 +669,12 @@ impl Rules {
     /// Duplicate address detection: may the guest have this address?
     fn detection(&self) -> Chain {
         let mut chain = Chain::regular(self.detection.clone());
-        let is_link_local = transport(8, 2).masked_is(Value::Bytes(vec![0xff, 0xc0]), Value::Bytes(vec![0xfe, 0x80]));
         let announce = Statement::Add(self.announced.clone(), vec![iif(), ether(), Selector::ND_TARGET], None);
         let limited = Statement::Add(self.announcers.clone(), vec![iif()], Some(ANNOUNCEMENTS));
-        let mut statements = vec![is_link_local];
+        let mut statements = vec![target_is_link_local()];
         if self.family == Family::Bridge {
             statements.push(Selector::ND_TARGET.is_not_in(&self.claimed));
+            statements.push(Selector::ND_TARGET.is_not_in(&self.defended));
             statements.push(limited);
             statements.push(Statement::Add(self.claimed.clone(), vec![Selector::ND_TARGET], None));
         } else {
@@ -706,12 +737,36 @@ impl Rules {
     }
 
     /// A bridge with spanning tree gives frames to the host that it does not pass on.
-    fn host_chain(&self) -> Chain {
+    fn to_host_chain(&self) -> Chain {
         let base = Base::filter(self.family, Hook::Input).at(FIRST_ON_BRIDGE);
         let mut chain = Chain::base(self.to_host.clone(), base);
         let (address, bits) = LINK_LOCAL_GROUPS;
         let to_bridges = Statement::Match(Selector::EtherDestination, Test::Is(Field::Prefix(Value::from(address), bits)));
         chain.rules = vec![Rule::new([to_bridges, iif().is_in(&self.guests), goto(&self.refused)])];
+        chain
+    }
+
+    fn by_host_chain(&self) -> Chain {
+        let base = Base::filter(self.family, Hook::Output).at(FIRST_ON_BRIDGE);
+        let mut chain = Chain::base(self.by_host.clone(), base);
+        chain.rules = vec![self.learn()];
+        chain
+    }
+
+    /// What the host and those who are not filtered say of link-local addresses is noted.
+    fn learn(&self) -> Rule {
+        let neighbour_discovery = Field::Range(Value::from(Icmpv6Type::ROUTER_ADVERT), Value::from(Icmpv6Type::NEIGHBOR_ADVERT));
+        Rule::new([Selector::Icmpv6Type.is(neighbour_discovery), jump(&self.defence)])
+    }
+
+    fn defence(&self) -> Chain {
+        let mut chain = Chain::regular(self.defence.clone());
+        let note = |address: Selector| Statement::Add(self.defended.clone(), vec![address], None);
+        let link_local = Field::Prefix(Value::from(Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0)), 10);
+        chain.rules = vec![
+            Rule::new([type_is(Icmpv6Type::NEIGHBOR_ADVERT), target_is_link_local(), note(Selector::ND_TARGET)]),
+            Rule::new([type_is(Icmpv6Type::ROUTER_ADVERT), Selector::Ip6Source.is(link_local), note(Selector::Ip6Source)]),
+        ];
         chain
     }
 

@@ -29,6 +29,8 @@ pub(super) enum FirewallError {
     NfTables(nftables::Error),
     /// A name that nf_tables does not take.
     Name(InvalidName),
+    /// A guest cannot be held to its addresses.
+    Unfiltered(nftables::Error),
     /// `iptables-legacy` failed.
     Legacy(String),
     /// What was to be removed is not there.
@@ -39,6 +41,10 @@ impl fmt::Display for FirewallError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NfTables(error) => error.fmt(f),
+            Self::Unfiltered(error) => write!(
+                f,
+                "{error}; a guest cannot be held to its addresses here: load what is missing (modprobe nf_tables), or say antispoof=no"
+            ),
             Self::Name(error) => error.fmt(f),
             Self::Legacy(error) => f.write_str(error),
             Self::Absent => f.write_str("it is not there"),

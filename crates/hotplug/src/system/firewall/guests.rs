@@ -14,7 +14,10 @@ const ATTEMPTS: usize = 3;
 impl Firewall {
     /// The filter of an interface; nothing where it has none.
     pub fn guest_filter(&mut self, way: Way, device: &InterfaceName) -> Result<Option<GuestFilter>> {
-        guest_filter(self.connection()?, way, device)
+        match self.connection() {
+            Err(FirewallError::NfTables(error)) if error.is(Errno::EPROTONOSUPPORT) => Ok(None),
+            connection => guest_filter(connection?, way, device),
+        }
     }
 
     /// Filters an interface, in place of whatever filter it has. The kernel changes from the one to the other in one instant.
@@ -24,6 +27,10 @@ impl Firewall {
             Err(FirewallError::NfTables(error)) if error.is(Errno::EEXIST) => self.try_to_set(filter),
             result => result,
         }
+        .map_err(|error| match error {
+            FirewallError::NfTables(error) => FirewallError::Unfiltered(error),
+            other => other,
+        })
     }
 
     fn try_to_set(&mut self, filter: &GuestFilter) -> Result<()> {
