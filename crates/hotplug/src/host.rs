@@ -17,6 +17,7 @@ use crate::guest_filter::{GuestFilter, Way};
 use crate::interface_name::InterfaceName;
 use crate::mac_address::MacAddress;
 use crate::sysctl::Sysctl;
+use crate::vlan::{PortVlans, VlanId};
 
 /// IPv4 or IPv6.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -82,6 +83,60 @@ pub enum LinkKind {
     Other(String),
 }
 
+/// Whether a bridge keeps VLANs apart (`ip link set … type bridge vlan_filtering 1`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, Default)]
+pub enum VlanFiltering {
+    /// It looks at no tag; also what is not a bridge.
+    #[default]
+    Off,
+    /// It does.
+    On {
+        /// The VLAN that a new port becomes an untagged member of (`vlan_default_pvid`).
+        default: Option<VlanId>,
+    },
+}
+
+impl VlanFiltering {
+    /// What a new port is a member of.
+    #[must_use]
+    pub fn vlans_of_new_port(self) -> PortVlans {
+        match self {
+            Self::Off => PortVlans::default(),
+            Self::On { default } => PortVlans::of_new_port(default),
+        }
+    }
+}
+
+/// What a bridge keeps of one of its ports. It is gone when the port leaves the bridge; a device that is no port has the settings of a port
+/// that nobody has changed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct PortSettings {
+    /// Whether it exchanges no frames with other isolated ports (`isolated`, Linux 4.18).
+    pub isolated: Switch,
+    /// Whether the bridge learns from its frames where Ethernet addresses are (`learning`).
+    pub learning: Switch,
+    /// Its VLANs, where the bridge keeps them apart and they were looked at.
+    pub vlans: PortVlans,
+    /// Ethernet addresses that are here and nowhere else, whatever other ports say (`bridge fdb … sticky static`), where they were looked
+    /// at.
+    pub stations: BTreeSet<MacAddress>,
+}
+
+impl Default for PortSettings {
+    fn default() -> Self {
+        Self { isolated: Switch::Off, learning: Switch::On, vlans: PortVlans::default(), stations: BTreeSet::new() }
+    }
+}
+
+impl PortSettings {
+    /// Whether nobody has changed them.
+    #[must_use]
+    pub fn are_untouched(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
 /// A network device.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Link {
@@ -116,6 +171,17 @@ pub struct Link {
     /// Free text that stays with the device whatever its name (`ip link set … alias`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub alias: Option<String>,
+    /// Of a bridge: whether it keeps VLANs apart.
+    #[serde(default, skip_serializing_if = "is_off")]
+    pub vlan_filtering: VlanFiltering,
+    /// Of a bridge's port: what the bridge keeps of it.
+    #[serde(default, skip_serializing_if = "PortSettings::are_untouched")]
+    pub port: PortSettings,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)] // serde asks for a reference
+fn is_off(filtering: &VlanFiltering) -> bool {
+    *filtering == VlanFiltering::Off
 }
 
 impl Link {

@@ -23,3 +23,4 @@ pub mod request;
 pub mod sessions;
 pub mod sysctl;
 pub mod system;
+pub mod vlan;

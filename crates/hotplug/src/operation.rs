@@ -11,11 +11,12 @@ use serde::{Deserialize, Serialize};
 use crate::dhcp::dnsmasq::Holder;
 use crate::firewall::{ForwardAccept, Masquerade};
 use crate::guest_filter::GuestFilter;
-use crate::host::{Address, AdminState, Host, Link, Neighbour, Route, Rule, Switch};
+use crate::host::{Address, AdminState, Host, Link, Neighbour, PortSettings, Route, Rule, Switch};
 use crate::interface_name::InterfaceName;
 use crate::mac_address::MacAddress;
 use crate::plan::repair::repair;
 use crate::sysctl::Sysctl;
+use crate::vlan::{VlanId, VlanSpan};
 
 /// A bridge to create. Spanning tree is off and the forward delay zero, as Xen's scripts make it, so that a guest's first packet passes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -131,6 +132,40 @@ impl LinkChange {
     }
 }
 
+/// What one message changes about a bridge's port. Absent means untouched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, Default)]
+pub struct PortChange {
+    /// No frames to and from other isolated ports.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub isolated: Option<Switch>,
+    /// The bridge learns from the port's frames.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub learning: Option<Switch>,
+}
+
+impl PortChange {
+    /// Whether it changes nothing at all.
+    #[must_use]
+    pub fn is_empty(self) -> bool {
+        self == Self::default()
+    }
+
+    /// The part of this change that `port` does not show yet.
+    #[must_use]
+    pub fn missing_from(self, port: &PortSettings) -> Self {
+        Self {
+            isolated: self.isolated.filter(|setting| *setting != port.isolated),
+            learning: self.learning.filter(|setting| *setting != port.learning),
+        }
+    }
+
+    /// Makes the change.
+    pub fn apply_to(self, port: &mut PortSettings) {
+        port.isolated = self.isolated.unwrap_or(port.isolated);
+        port.learning = self.learning.unwrap_or(port.learning);
+    }
+}
+
 /// A XenStore key and what to write there.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StoreEntry {
@@ -211,6 +246,43 @@ pub enum Operation {
         device: InterfaceName,
         /// What changes.
         change: LinkChange,
+    },
+    /// Changes what a bridge does with a port.
+    SetPort {
+        /// The port.
+        device: InterfaceName,
+        /// What changes.
+        change: PortChange,
+    },
+    /// Makes a port a member of VLANs of its bridge, or changes how it is one.
+    AddVlans {
+        /// The port.
+        device: InterfaceName,
+        /// The VLANs.
+        vlans: VlanSpan,
+    },
+    /// Takes a port out of VLANs.
+    DeleteVlans {
+        /// The port.
+        device: InterfaceName,
+        /// The first VLAN.
+        first: VlanId,
+        /// The last one.
+        last: VlanId,
+    },
+    /// Ties an Ethernet address to a port for as long as it is one, in every VLAN that the port is a member of by now.
+    AddStation {
+        /// The port.
+        device: InterfaceName,
+        /// The address.
+        mac: MacAddress,
+    },
+    /// Unties it.
+    DeleteStation {
+        /// The port.
+        device: InterfaceName,
+        /// The address.
+        mac: MacAddress,
     },
     /// Gives a device an address, or brings one that it has to these settings.
     AddAddress(Address),
@@ -334,9 +406,15 @@ impl Operation {
                 Some(seen) if seen == address => vec![],
                 Some(seen) => self.undone_by(host, Self::AddAddress(seen.clone())),
             },
-            Self::DeleteAddress(_) | Self::DeleteRoute(_) | Self::DeleteNeighbour(_) | Self::ReplaceRoute(_) => {
-                repair(&host.after(self), host)
-            }
+            Self::DeleteAddress(_)
+            | Self::DeleteRoute(_)
+            | Self::DeleteNeighbour(_)
+            | Self::ReplaceRoute(_)
+            | Self::SetPort { .. }
+            | Self::AddVlans { .. }
+            | Self::DeleteVlans { .. }
+            | Self::AddStation { .. }
+            | Self::DeleteStation { .. } => repair(&host.after(self), host),
             Self::AddRoute(route) => match host.routes.iter().any(|seen| seen.same_place(route)) {
                 true => vec![],
                 false => vec![Self::DeleteRoute(route.clone())],

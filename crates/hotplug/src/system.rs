@@ -3,6 +3,7 @@
 mod address;
 mod attributes;
 pub mod backend;
+mod bridge_port;
 mod child;
 mod connection;
 pub mod dhcp;
@@ -164,6 +165,15 @@ impl System {
             Operation::DeleteBridge(name) => link::delete_bridge(kernel, name).map_err(Cause::of_removal),
             Operation::RenameLink { from, to } => link::rename(kernel, from, to).map_err(Cause::of_naming),
             Operation::SetLink { device, change } => link::set(kernel, device, change).map_err(Cause::of_change),
+            Operation::SetPort { device, change } => bridge_port::set(kernel, device, *change).map_err(Cause::of_change),
+            Operation::AddVlans { device, vlans } => bridge_port::add_vlans(kernel, device, vlans).map_err(Cause::of_change),
+            Operation::DeleteVlans { device, first, last } => {
+                bridge_port::delete_vlans(kernel, device, *first, *last).map_err(Cause::of_removal)
+            }
+            Operation::AddStation { device, mac } => bridge_port::add_station(kernel, device, *mac).map_err(Cause::of_change),
+            Operation::DeleteStation { device, mac } => {
+                bridge_port::delete_station(kernel, device, *mac).map_err(Cause::of_removal)
+            }
             Operation::AddAddress(address) => address::add(kernel, address).map_err(Cause::of_change),
             Operation::DeleteAddress(address) => address::delete(kernel, address).map_err(Cause::of_removal),
             Operation::AddRoute(route) => route::add(kernel, route).map_err(Cause::of_placing),

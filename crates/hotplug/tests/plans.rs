@@ -20,11 +20,12 @@ use hotplug::plan::vif_bridge::BridgeAccepts;
 use hotplug::plan::vif_routed::{Memory, Surroundings};
 use hotplug::plan::{Plan, Refusal, network_nat, network_route, router, vif_bridge, vif_routed};
 use hotplug::request::antispoof::{Addresses, AntiSpoof, Suspect, Wishes};
+use hotplug::request::bridge_port::{PortHardening, PortWish};
 use hotplug::request::network_bridge::{Command, NetworkBridge};
 use hotplug::request::network_nat::NetworkNat;
 use hotplug::request::network_route::NetworkRoute;
 use hotplug::request::routed::{Routed, RoutedWords, Routing};
-use hotplug::request::vif::{BackendKeys, Coming, Vif, VifCall, VifWords, bridge_choice};
+use hotplug::request::vif::{BackendKeys, Cards, Coming, Vif, VifCall, VifWords, bridge_choice};
 use hotplug::sessions::{Owner, SessionKey, Sessions};
 
 /// Where network-route and network-nat keep their record.
@@ -167,8 +168,8 @@ impl Case {
         let routed = Routed::new(vif, routing, &words)?;
         let uplink = vif_routed::uplink_of(&routed, default_device.as_ref());
         let filter = match routed.vif.addresses.as_slice() {
-            [] => self.filter(&routed.vif, Way::Routed, Addresses::WorkedOut(&routed.destinations))?,
-            _ => self.filter(&routed.vif, Way::Routed, Addresses::Given(&routed.destinations))?,
+            [] => self.filter(&routed.vif, Way::Routed, Addresses::WorkedOut(&routed.destinations), Tags::Refused)?,
+            _ => self.filter(&routed.vif, Way::Routed, Addresses::Given(&routed.destinations), Tags::Refused)?,
         };
         vif_routed::online(&routed, Surroundings { filter, ..around(uplink.as_ref()) }, &self.host)
     }
@@ -178,21 +179,19 @@ impl Case {
         let keys = BackendKeys::default();
         let vif = Vif::new(&call, &keys, |name| self.variable(name))?;
         let bridge = bridge_choice(None, self.variable("bridge"))?;
-        let filter = self.filter(&vif, Way::Bridged, Addresses::Given(&vif.addresses))?;
-        let around = vif_bridge::Surroundings { bridge: &bridge, filter, accepts: BridgeAccepts::OfItsGuests, hooks: self.hooks() };
+        let mut port = PortWish::parse(self.variable("vlan"), self.variable("isolated"))?;
+        let filter = self.filter(&vif, Way::Bridged, Addresses::Given(&vif.addresses), port.tags())?;
+        port.hardening = PortHardening::under(filter.as_ref(), Cards::of_vif_type(self.variable("type")));
+        let accepts = BridgeAccepts::OfItsGuests;
+        let around = vif_bridge::Surroundings { bridge: &bridge, port: &port, filter, accepts, hooks: self.hooks() };
         vif_bridge::plan(call.coming, &vif, around, &self.host)
     }
 
     /// Cases that say no Ethernet address are older than the filter, and about something else.
-    fn filter(&self, vif: &Vif, way: Way, addresses: Addresses<'_>) -> Result<Option<GuestFilter>, Refusal> {
+    fn filter(&self, vif: &Vif, way: Way, addresses: Addresses<'_>, tags: Tags) -> Result<Option<GuestFilter>, Refusal> {
         let wishes = Wishes { own: AntiSpoof::parse(self.variable("antispoof"))?, of_network: None };
-        let suspect = Suspect {
-            device: vif.renamed.as_ref().unwrap_or(&vif.device),
-            way,
-            mac: self.variable("mac"),
-            addresses,
-            tags: Tags::Refused,
-        };
+        let suspect =
+            Suspect { device: vif.renamed.as_ref().unwrap_or(&vif.device), way, mac: self.variable("mac"), addresses, tags };
         if suspect.mac.is_none() { Ok(None) } else { wishes.filter(&suspect) }
     }
 }

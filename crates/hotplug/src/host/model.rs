@@ -9,10 +9,11 @@ use ipnetwork::IpNetwork;
 
 use super::{
     ADVERTISED_PROTOCOL, Address, AddressFlags, AdminState, Family, Host, KERNEL_PROTOCOL, LINK_SCOPE, Link, LinkKind, MAIN_TABLE,
-    Neighbour, NeighbourKind, NextHop, Path, Route, Rule, Switch, UNICAST,
+    Neighbour, NeighbourKind, NextHop, Path, PortSettings, Route, Rule, Switch, UNICAST, VlanFiltering,
 };
 use crate::guest_filter::Way;
 use crate::interface_name::InterfaceName;
+use crate::mac_address::MacAddress;
 use crate::operation::{LinkChange, Membership, NewBridge, Operation, Unfilter};
 use crate::sysctl::{Sysctl, SysctlKey};
 
@@ -36,6 +37,13 @@ impl Host {
             Operation::DeleteBridge(name) => self.delete_link(name),
             Operation::RenameLink { from, to } => self.rename(from, to),
             Operation::SetLink { device, change } => self.set_link(device, change),
+            Operation::SetPort { device, change } => self.on_port(device, |port| change.apply_to(port)),
+            Operation::AddVlans { device, vlans } => self.on_port(device, |port| port.vlans.add(vlans)),
+            Operation::DeleteVlans { device, first, last } => self.on_port(device, |port| port.vlans.delete(*first, *last)),
+            Operation::AddStation { device, mac } => self.add_station(device, *mac),
+            Operation::DeleteStation { device, mac } => self.on_port(device, |port| {
+                port.stations.remove(mac);
+            }),
             Operation::AddAddress(address) => self.add_address(address),
             Operation::DeleteAddress(address) => self.delete_address(address),
             Operation::ReplaceRoute(route) => match self.routes.iter_mut().find(|seen| seen.same_place(route)) {
@@ -175,6 +183,8 @@ impl Host {
             all_multicast: Switch::Off,
             master: None,
             alias: None,
+            vlan_filtering: VlanFiltering::Off,
+            port: PortSettings::default(),
         });
         let defaults: Vec<_> = self
             .sysctls
@@ -190,6 +200,7 @@ impl Host {
         for link in &mut self.links {
             if link.master.as_ref() == Some(name) {
                 link.master = None;
+                link.port = PortSettings::default();
             }
         }
         self.addresses.retain(|address| address.device != *name);
@@ -239,7 +250,37 @@ impl Host {
         }
     }
 
+    /// What is no port has no settings of one.
+    fn on_port(&mut self, device: &InterfaceName, change: impl FnOnce(&mut PortSettings)) {
+        if let Some(link) = self.link_mut(device).filter(|link| link.master.is_some()) {
+            change(&mut link.port);
+        }
+    }
+
+    /// One bridge has an address at one port only.
+    fn add_station(&mut self, device: &InterfaceName, mac: MacAddress) {
+        let Some(bridge) = self.link(device).and_then(|link| link.master.clone()) else { return };
+        for link in &mut self.links {
+            if link.name == *device {
+                link.port.stations.insert(mac);
+            } else if link.master.as_ref() == Some(&bridge) {
+                link.port.stations.remove(&mac);
+            }
+        }
+    }
+
+    /// A bridge knows nothing of a new port but what it knows of all (net/bridge/br_if.c, `new_nbp()`; br_vlan.c, `nbp_vlan_init()`).
+    fn settings_of_new_port(&self, membership: &Membership) -> PortSettings {
+        let bridge = match membership {
+            Membership::Port(bridge) => self.link(bridge),
+            Membership::Free => None,
+        };
+        let vlans = bridge.map(|bridge| bridge.vlan_filtering.vlans_of_new_port()).unwrap_or_default();
+        PortSettings { vlans, ..PortSettings::default() }
+    }
+
     fn set_link(&mut self, device: &InterfaceName, change: &LinkChange) {
+        let new_port = change.membership.as_ref().map(|membership| self.settings_of_new_port(membership));
         let Some(link) = self.link_mut(device) else { return };
         let effective = change.missing_from(link);
         let master_before = link.master.clone();
@@ -255,6 +296,9 @@ impl Host {
             Some(Membership::Port(bridge)) => link.master = Some(bridge.clone()),
             Some(Membership::Free) => link.master = None,
             None => {}
+        }
+        if let (Some(_), Some(settings)) = (&effective.membership, new_port) {
+            link.port = settings;
         }
         match effective.state {
             Some(AdminState::Down) => self.went_down(device),

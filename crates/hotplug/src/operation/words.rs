@@ -2,12 +2,13 @@
 
 use std::fmt;
 
-use super::{LinkChange, Membership, NewBridge, Operation, Service};
+use super::{LinkChange, Membership, NewBridge, Operation, PortChange, Service};
 use crate::firewall::{AcceptPlace, ChainFamily, ChainKeeper, ForwardAccept, Masquerade, TABLE, Traffic};
 use crate::host::{
     Address, AddressFlags, AdminState, Family, LINK_SCOPE, Lifetimes, MAIN_TABLE, Neighbour, NeighbourKind, NextHop, Path,
     RawAttribute, Route, Rule, Switch, UNICAST,
 };
+use crate::vlan::{Egress, Ingress, VlanId, VlanSpan};
 
 impl fmt::Display for Operation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -16,6 +17,15 @@ impl fmt::Display for Operation {
             Self::DeleteBridge(name) => write!(f, "ip link delete dev {name} type bridge"),
             Self::RenameLink { from, to } => write!(f, "ip link set dev {from} name {to}"),
             Self::SetLink { device, change } => write!(f, "ip link set dev {device}{change}"),
+            Self::SetPort { device, change } => write!(f, "bridge link set dev {device}{change}"),
+            Self::AddVlans { device, vlans } => write!(f, "bridge vlan add dev {device} {vlans} master"),
+            Self::DeleteVlans { device, first, last } => {
+                write!(f, "bridge vlan delete dev {device} ")?;
+                write_vlans(f, *first, *last)?;
+                f.write_str(" master")
+            }
+            Self::AddStation { device, mac } => write!(f, "bridge fdb replace {mac} dev {device} master sticky static"),
+            Self::DeleteStation { device, mac } => write!(f, "bridge fdb delete {mac} dev {device} master"),
             Self::AddAddress(address) => write!(f, "ip address replace {address}"),
             Self::DeleteAddress(address) => write!(f, "ip address delete {} dev {}", network_of(address), address.device),
             Self::AddRoute(route) => write!(f, "ip{} route add {route}", dash_six(route.family())),
@@ -163,6 +173,35 @@ impl fmt::Display for LinkChange {
             Some(AdminState::Down) => f.write_str(" down"),
             None => Ok(()),
         }
+    }
+}
+
+impl fmt::Display for PortChange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (setting, switch) in [("isolated", self.isolated), ("learning", self.learning)] {
+            if let Some(switch) = switch {
+                write!(f, " {setting} {}", on_off(switch))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn write_vlans(f: &mut fmt::Formatter<'_>, first: VlanId, last: VlanId) -> fmt::Result {
+    write!(f, "vid {first}")?;
+    if first == last { Ok(()) } else { write!(f, "-{last}") }
+}
+
+impl fmt::Display for VlanSpan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_vlans(f, self.first, self.last)?;
+        if self.ingress == Ingress::Untagged {
+            f.write_str(" pvid")?;
+        }
+        if self.egress == Egress::Untagged {
+            f.write_str(" untagged")?;
+        }
+        Ok(())
     }
 }
 

@@ -13,6 +13,7 @@ use crate::plan::Refusal;
 use crate::plan::reload::{Rules, Told, Verdict, reload};
 use crate::report::{Report, Trouble};
 use crate::request::antispoof::{Addresses, AntiSpoof, ROUTED_NETWORK, Suspect, TRANSLATED_NETWORK, Wishes};
+use crate::request::bridge_port::PortWish;
 use crate::request::routed::{Routed, RoutedWords, Routing};
 use crate::request::vif::{BackendKeys, Coming, Vif, VifCall, VifKind};
 use crate::sessions::Sessions;
@@ -131,6 +132,8 @@ fn examine(
     let mac = said(&keys.mac, "mac");
     let own = AntiSpoof::parse(said(&keys.antispoof, "antispoof").as_deref())?;
     let given = !vif.addresses.is_empty();
+    let port = PortWish::parse(said(&keys.vlan, "vlan").as_deref(), None)?;
+    let tags = if program.routing.is_none() { port.tags() } else { Tags::Refused };
     let (way, list, network) = match program.routing {
         None => (Way::Bridged, vif.addresses, master.map(String::from).unwrap_or_default()),
         Some(routing) => {
@@ -142,7 +145,7 @@ fn examine(
     };
     let of_network = if own.is_none() { words.of(&network, system)? } else { None };
     let addresses = if given { Addresses::Given(&list) } else { Addresses::WorkedOut(&list) };
-    let suspect = Suspect { device: &device, way, mac: mac.as_deref(), addresses, tags: Tags::Refused };
+    let suspect = Suspect { device: &device, way, mac: mac.as_deref(), addresses, tags };
     let filter = match (Wishes { own, of_network }).filter(&suspect)? {
         Some(filter) => Told::Filter(filter),
         None if own.or(of_network) == Some(AntiSpoof::No) => Told::Off,

@@ -45,6 +45,7 @@ impl Asked<'_> {
         way: Way,
         addresses: Addresses<'_>,
         network: &str,
+        tags: Tags,
         system: &mut System,
     ) -> Result<Option<GuestFilter>, Trouble> {
         let own = AntiSpoof::parse(self.value(self.keys.antispoof.as_deref(), "antispoof"))?;
@@ -57,7 +58,7 @@ impl Asked<'_> {
             way,
             mac: self.value(self.keys.mac.as_deref(), "mac"),
             addresses,
-            tags: Tags::Refused,
+            tags,
         };
         Ok(Wishes { own, of_network }.filter(&suspect)?)
     }
@@ -127,8 +128,7 @@ fn serve(invocation: &Invocation, call: &VifCall, system: &mut System, decide: D
         Err(trouble) => return Err(trouble),
     };
     let asked = Asked { vif: describe(invocation, call, &keys)?, hooks: hook_call(invocation)?, invocation, call, keys: &keys };
-    let Decision { mut plan, host, lock: _lock } = decide(&asked, system)?;
-    plan.notes.extend(notes(&keys, call));
+    let Decision { plan, host, lock: _lock } = decide(&asked, system)?;
     match (invocation.mode(), invocation.format()) {
         (Mode::DryRun, Format::Text) => Ok(Report::printed(dry_run::as_text(&plan, &host))),
         (Mode::DryRun, Format::Json) => Ok(Report::printed(dry_run::as_json(&plan, &host))),
@@ -175,11 +175,6 @@ fn hook_call(invocation: &Invocation) -> Result<Option<HookCall>, Refusal> {
     variables.push(("command".to_owned(), invocation.command().to_owned()));
     variables.push(("type_if".to_owned(), invocation.variable("type_if").unwrap_or("vif").to_owned()));
     Ok(Some(HookCall { hooks: found, program: invocation.path().to_owned(), words: invocation.words().to_vec(), variables }))
-}
-
-fn notes(keys: &BackendKeys, call: &VifCall) -> Option<String> {
-    let vlan = keys.vlan.as_ref().filter(|_| call.coming == Coming::Comes)?;
-    Some(format!("vlan={} of {} is not put into effect: the interface is an untagged port", vlan.escape_default(), call.device))
 }
 
 /// Most of a sentence that is written to the store, in characters: none of them takes more than four bytes, and one write no more than 4096

@@ -4,10 +4,11 @@ use super::vif::{self, Asked, Decision};
 use crate::guest_filter::Way;
 use crate::host::Host;
 use crate::invocation::Invocation;
-use crate::plan::vif_bridge as recipe;
+use crate::plan::{Refusal, vif_bridge as recipe};
 use crate::report::{Report, Trouble};
 use crate::request::antispoof::Addresses;
-use crate::request::vif::{Coming, Vif, bridge_choice};
+use crate::request::bridge_port::{PortHardening, PortWish};
+use crate::request::vif::{Cards, Coming, Vif, bridge_choice};
 use crate::system::System;
 
 /// Calls of vif-bridge: makes a guest's interface a port of a bridge, or takes it out again.
@@ -25,19 +26,32 @@ fn decide(asked: &Asked<'_>, system: &mut System) -> Result<Decision, Trouble> {
         (Err(_), Coming::Goes) => recipe::BridgeChoice::First,
         (choice, _) => choice?,
     };
+    let mut port = match coming {
+        Coming::Comes => port_wish(asked)?,
+        // It leaves the bridge, and with it all that the bridge keeps of it.
+        Coming::Goes => PortWish::default(),
+    };
     let mut host = observe(system, &asked.vif, &bridge)?;
     asked.note_filters(Way::Bridged, system, &mut host)?;
     let filter = match coming {
         Coming::Comes => {
+            if let Some(device) = asked.vif.leftover(&host).map(|link| link.name.clone()) {
+                system.note_port(&mut host, &device)?;
+            }
             let network = bridge.find(&host)?.name.as_str();
-            asked.filter(Way::Bridged, Addresses::Given(&asked.vif.addresses), network, system)?
+            asked.filter(Way::Bridged, Addresses::Given(&asked.vif.addresses), network, port.tags(), system)?
         }
         Coming::Goes => None,
     };
+    port.hardening = PortHardening::under(filter.as_ref(), Cards::of_vif_type(asked.keys.vif_type.as_deref()));
     let accepts = note_forwarding(coming, &bridge, system, &mut host)?;
-    let around = recipe::Surroundings { bridge: &bridge, filter, accepts, hooks: asked.hooks.clone() };
+    let around = recipe::Surroundings { bridge: &bridge, port: &port, filter, accepts, hooks: asked.hooks.clone() };
     let plan = recipe::plan(coming, &asked.vif, around, &host)?;
     Ok(Decision { plan, host, lock: None })
+}
+
+fn port_wish(asked: &Asked<'_>) -> Result<PortWish, Refusal> {
+    PortWish::parse(asked.value(asked.keys.vlan.as_deref(), "vlan"), asked.value(asked.keys.isolated.as_deref(), "isolated"))
 }
 
 /// Where br_netfilter shows bridged frames to chains of IP: those that drop them, our rules there, and, where a vif goes, who else needs

@@ -4,10 +4,10 @@ use std::path::Path;
 
 use super::vif::{self, Asked, Decision};
 use crate::dhcp::{DhcpWish, Server, dnsmasq};
-use crate::guest_filter::Way;
+use crate::guest_filter::{Tags, Way};
 use crate::host::{AdminState, Host};
 use crate::interface_name::InterfaceName;
-use crate::invocation::{Invocation, Mode};
+use crate::invocation::{Invocation, Mode, shortened};
 use crate::plan::Refusal;
 use crate::plan::vif_routed::{self as recipe, Memory, Surroundings};
 use crate::report::{Report, Trouble};
@@ -95,9 +95,13 @@ fn comes(asked: &Asked<'_>, system: &mut System, routing: Routing, memory: Optio
         [] => Addresses::WorkedOut(&routed.destinations),
         _ => Addresses::Given(&routed.destinations),
     };
-    let filter = asked.filter(Way::Routed, addresses, network, system)?;
+    let filter = asked.filter(Way::Routed, addresses, network, Tags::Refused, system)?;
     let around = Surroundings { uplink: uplink.as_ref(), memory, dhcp: dhcp.as_ref(), filter, hooks: asked.hooks.clone() };
-    Ok(Decision { plan: recipe::online(&routed, around, &host)?, host, lock })
+    let mut plan = recipe::online(&routed, around, &host)?;
+    plan.notes.extend(asked.keys.vlan.as_ref().map(|vlan| {
+        format!("vlan={} of {} is of no use: VLANs are for ports of a bridge", shortened(vlan).escape_default(), asked.vif.device)
+    }));
+    Ok(Decision { plan, host, lock })
 }
 
 fn goes(asked: &Asked<'_>, system: &mut System, routing: Routing, memory: Option<&Memory>) -> Result<Decision, Trouble> {

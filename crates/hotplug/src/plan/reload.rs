@@ -101,7 +101,7 @@ fn masquerades(sessions: &Sessions) -> impl Iterator<Item = &Masquerade> {
 mod tests {
     use super::*;
     use crate::guest_filter::{Strictness, Tags};
-    use crate::host::{AdminState, Link, LinkKind, Switch};
+    use crate::host::{AdminState, Link, LinkKind, PortSettings, Switch, VlanFiltering};
 
     fn filter(device: &str, address: &str) -> GuestFilter {
         GuestFilter {
@@ -127,6 +127,8 @@ mod tests {
             all_multicast: Switch::Off,
             master: None,
             alias: None,
+            vlan_filtering: VlanFiltering::Off,
+            port: PortSettings::default(),
         }
     }
 

@@ -1,15 +1,22 @@
 //! The operations that give a host back its addresses, neighbours and routes.
 //!
 //! Used where the kernel drops things by itself: to undo an operation with its side effects, and to settle what a switch has left.
-//! Devices are not touched, only what lies on them.
+//! Devices are not touched, only what lies on them and what bridges keep of them.
 
-use crate::host::{ADVERTISED_PROTOCOL, Address, AddressFlags, Family, Host, Neighbour, Route};
-use crate::operation::Operation;
+use crate::host::{ADVERTISED_PROTOCOL, Address, AddressFlags, Family, Host, Neighbour, PortSettings, Route};
+use crate::interface_name::InterfaceName;
+use crate::operation::{Operation, PortChange};
 
-/// What leads from `now` to `wanted`, as far as addresses, neighbour entries and routes are concerned.
+/// What leads from `now` to `wanted`, as far as a port's settings, addresses, neighbour entries and routes are concerned.
 #[must_use]
 pub fn repair(now: &Host, wanted: &Host) -> Vec<Operation> {
     let mut work = Work { host: now.clone(), operations: vec![] };
+    for link in &wanted.links {
+        let seen = now.link(&link.name).filter(|seen| seen.master == link.master);
+        for operation in seen.map(|seen| settle_port(&link.name, &seen.port, &link.port)).unwrap_or_default() {
+            work.push(operation);
+        }
+    }
     for link in &wanted.links {
         for family in [Family::V4, Family::V6] {
             let listed = |host: &Host| -> Vec<Address> {
@@ -31,6 +38,30 @@ pub fn repair(now: &Host, wanted: &Host) -> Vec<Operation> {
         work.push(setting);
     }
     work.operations
+}
+
+/// What leads from the settings `now` of a port to those `wanted`.
+///
+/// VLANs that are not wanted go before others come: a guest is never in more networks than in one of the two states. The station
+/// comes last, as it is entered in every VLAN that the port is in.
+#[must_use]
+pub fn settle_port(device: &InterfaceName, now: &PortSettings, wanted: &PortSettings) -> Vec<Operation> {
+    let own = || device.clone();
+    let mut operations = vec![];
+    let change = PortChange { isolated: Some(wanted.isolated), learning: Some(wanted.learning) }.missing_from(now);
+    if !change.is_empty() {
+        operations.push(Operation::SetPort { device: own(), change });
+    }
+    let surplus = now.vlans.absent_from(&wanted.vlans).into_iter();
+    operations.extend(surplus.map(|span| Operation::DeleteVlans { device: own(), first: span.first, last: span.last }));
+    let missing = wanted.vlans.unlike(&now.vlans);
+    let settled = if missing.is_empty() { Some(&now.stations) } else { None };
+    operations.extend(missing.into_iter().map(|vlans| Operation::AddVlans { device: own(), vlans }));
+    let gone = now.stations.difference(&wanted.stations);
+    operations.extend(gone.map(|mac| Operation::DeleteStation { device: own(), mac: *mac }));
+    let new = wanted.stations.iter().filter(|mac| settled.is_none_or(|there| !there.contains(mac)));
+    operations.extend(new.map(|mac| Operation::AddStation { device: own(), mac: *mac }));
+    operations
 }
 
 /// Settings that changed along with another one, such as each device's forwarding with that of the host.

@@ -6,8 +6,10 @@ use crate::interface_name::InterfaceName;
 use crate::mac_address::BACKEND_MAC;
 use crate::operation::{HookCall, LinkChange, Membership, Operation};
 use crate::plan::draft::Draft;
+use crate::plan::repair::settle_port;
 use crate::plan::vif::{announce, set_what_is_missing, settle_name};
 use crate::plan::{Plan, Refusal, forwarding, guest_filter};
+use crate::request::bridge_port::PortWish;
 use crate::request::vif::{Coming, Vif};
 
 /// The bridge that a vif joins, as it was asked for.
@@ -78,6 +80,8 @@ pub enum BridgeAccepts {
 pub struct Surroundings<'a> {
     /// The bridge that was asked for.
     pub bridge: &'a BridgeChoice,
+    /// What the port shall be.
+    pub port: &'a PortWish,
     /// What the guest is held to.
     pub filter: Option<GuestFilter>,
     /// Whose are the rules that let the bridge's frames pass where others drop them.
@@ -89,21 +93,34 @@ pub struct Surroundings<'a> {
 /// A vif comes: the steps that make it a port.
 ///
 /// # Errors
-/// When its device, or the bridge, is not there, or its new name is taken.
+/// When its device, or the bridge, is not there, its new name is taken, or the bridge cannot do what is asked for the port.
 pub fn online(vif: &Vif, around: Surroundings<'_>, host: &Host) -> Result<Plan, Refusal> {
-    let Surroundings { bridge, filter, hooks, .. } = around;
+    let Surroundings { bridge, port, filter, hooks, .. } = around;
     let bridge = bridge.find(host)?.clone();
+    port.check(&bridge)?;
     let device = vif.present(host)?;
     let mut draft = Draft::new(host);
     let name = settle_name(&mut draft, vif, device)?;
     let mtu = vif.mtu.bytes().unwrap_or(bridge.mtu);
     prepare(&mut draft, &name, &bridge.name);
     guest_filter::enforce(&mut draft, vif, &name, Way::Bridged, filter);
-    let port = LinkChange { mtu: Some(mtu), membership: Some(Membership::Port(bridge.name.clone())), ..LinkChange::up() };
     forwarding::accept_bridged(&mut draft, &bridge.name);
-    set_what_is_missing(&mut draft, &name, &port);
+    join(&mut draft, &name, &LinkChange { mtu: Some(mtu), ..LinkChange::port_of(&bridge.name) }, port);
     announce(&mut draft, vif, hooks.map(|call| vif.told(call, Some(&bridge.name), Some(&name))), Some(mtu));
     Ok(draft.plan)
+}
+
+/// A port, up. What the bridge shall keep of it is set between the two, so that no frame passes before; where there is nothing to set, one
+/// message does it all.
+fn join(draft: &mut Draft, name: &InterfaceName, port: &LinkChange, wish: &PortWish) {
+    let joined = draft.host.after(&Operation::SetLink { device: name.clone(), change: port.clone() });
+    let settings = joined.link(name).map(|link| settle_port(name, &link.port, &wish.applied_to(&link.port))).unwrap_or_default();
+    if settings.is_empty() {
+        return set_what_is_missing(draft, name, &LinkChange { state: Some(AdminState::Up), ..port.clone() });
+    }
+    set_what_is_missing(draft, name, port);
+    draft.must_all(settings);
+    set_what_is_missing(draft, name, &LinkChange::up());
 }
 
 /// Down, with the address that all backends share, and without network addresses of its own. A vif that serves its guest on this very

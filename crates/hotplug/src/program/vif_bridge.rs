@@ -70,6 +70,27 @@ pub static VIF_BRIDGE: Program = Program {
             sources: &[Source::Environment, Source::CommandLine, Source::XenStore("mtu")],
         },
         Variable {
+            name: "vlan",
+            value: "VLANS",
+            meaning: &[
+                "The VLANs of the device's port, on a bridge that keeps VLANs apart (vlan_filtering 1): numbers from 1 to 4094 and \
+                 ranges, with / between them, as in 10p/20-22/100+10x4. 10p is the PVID, the VLAN of the frames that the guest \
+                 sends and receives without a tag; one VLAN must be it, and a VLAN by itself is. 20-22 are VLANs with a tag. 100+10x4 \
+                 is 100 and four more, each 10 further. A number or range with u behind it leaves without a tag.",
+                "Set before the port is up, so that no frame gets elsewhere first. A call that comes again sets the VLANs anew, whole. \
+                 A bridge that does not keep VLANs apart, and a list that makes no sense, are errors; that of a list names the place.",
+            ],
+            default: "what the bridge gives to every port (vlan_default_pvid)",
+            sources: &[Source::Environment, Source::CommandLine, Source::XenStore("vlan")],
+        },
+        Variable {
+            name: "isolated",
+            value: "yes|no",
+            meaning: &["yes: the port exchanges no frames with other isolated ports of the bridge, only with those that are not."],
+            default: "no; of a port that is running, what it is",
+            sources: &[Source::Environment, Source::CommandLine, Source::XenStore("isolated")],
+        },
+        Variable {
             name: "ip",
             value: "ADDRESSES",
             meaning: &[
@@ -98,6 +119,21 @@ pub static VIF_BRIDGE: Program = Program {
         Example {
             purpose: "A guest on the host's first bridge, and one on the bridge xenbr1 with a device name of its own, in xl.cfg(5):",
             lines: &["vif = ['']", "vif = ['bridge=xenbr1,vifname=web0']"],
+        },
+        Example {
+            purpose: "A guest in VLAN 10, and one that gets VLANs 20 to 22 with tags as well, since Xen 4.19; the bridge keeps VLANs \
+                      apart, and its uplink is in all of them:",
+            lines: &[
+                "ip link set xenbr0 type bridge vlan_filtering 1",
+                "bridge vlan add dev peth0 vid 10",
+                "bridge vlan add dev peth0 vid 20-22",
+                "vif = ['bridge=xenbr0,vlan=10']",
+                "vif = ['bridge=xenbr0,vlan=10p/20-22']",
+            ],
+        },
+        Example {
+            purpose: "Guests that do not see each other, in xend-config.sxp:",
+            lines: &["(vif-script 'vif-bridge isolated=yes')"],
         },
         Example { purpose: "The program for all guests, in /etc/xen/xl.conf:", lines: &["vif.default.script=\"vif-bridge\""] },
         Example {

@@ -176,7 +176,8 @@ fn device_name(text: &str, variable: &str) -> Result<InterfaceName, Refusal> {
 }
 
 /// The keys of a backend's folder that matter here, in the order in which [`BackendKeys::from_values`] takes their values.
-pub const BACKEND_KEYS: [&str; 9] = ["vifname", "bridge", "ip", "mtu", "frontend", "vlan", "gatewaydev", "mac", "antispoof"];
+pub const BACKEND_KEYS: [&str; 11] =
+    ["vifname", "bridge", "ip", "mtu", "frontend", "vlan", "gatewaydev", "mac", "antispoof", "isolated", "type"];
 
 /// What a backend's folder in XenStore says: raw, as it was read.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -199,6 +200,10 @@ pub struct BackendKeys {
     pub mac: Option<String>,
     /// What the guest is held to.
     pub antispoof: Option<String>,
+    /// Whether it is kept from other isolated guests.
+    pub isolated: Option<String>,
+    /// What cards the guest has, for [`Cards::of_vif_type`].
+    pub vif_type: Option<String>,
 }
 
 impl BackendKeys {
@@ -219,6 +224,8 @@ impl BackendKeys {
             gatewaydev: next()?,
             mac: next()?,
             antispoof: next()?,
+            isolated: next()?,
+            vif_type: next()?,
         })
     }
 }
@@ -227,6 +234,23 @@ fn text_of(key: &str, value: Option<Vec<u8>>) -> Result<Option<String>, Refusal>
     match value.map(String::from_utf8).transpose() {
         Ok(text) => Ok(text.filter(|text| !text.is_empty())),
         Err(_) => Err(Refusal::plain(format!("the XenStore key {key} of this interface is not text"))),
+    }
+}
+
+/// What a guest has of one network interface.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cards {
+    /// The paravirtual one alone.
+    Paravirtual,
+    /// An emulated one as well, with the same Ethernet address: the guest uses it until its own driver takes over.
+    EmulatedToo,
+}
+
+impl Cards {
+    /// As the backend's key `type` says: `vif` or `vif_ioemu` by libxl, `ioemu` by xend.
+    #[must_use]
+    pub fn of_vif_type(word: Option<&str>) -> Self {
+        if word.is_some_and(|word| word.ends_with("ioemu")) { Self::EmulatedToo } else { Self::Paravirtual }
     }
 }
 

@@ -51,6 +51,11 @@ impl<'a> Attributes<'a> {
         self.fixed::<1>(kind).map(|value| value.map(|[byte]| byte))
     }
 
+    /// A number of 16 bits.
+    pub fn u16(&self, kind: u16) -> Result<Option<u16>, KernelError> {
+        self.fixed(kind).map(|value| value.map(u16::from_ne_bytes))
+    }
+
     /// A number of 32 bits.
     pub fn u32(&self, kind: u16) -> Result<Option<u32>, KernelError> {
         self.fixed(kind).map(|value| value.map(u32::from_ne_bytes))
@@ -109,7 +114,7 @@ mod tests {
             if let Ok(attributes) = Attributes::behind(&bytes, header) {
                 for (kind, value) in attributes.iter() {
                     prop_assert!(value.len() <= bytes.len());
-                    let _ = (attributes.u8(kind), attributes.u32(kind), attributes.text(kind), attributes.u32_within(kind, 2));
+                    let _ = (attributes.u8(kind), attributes.u16(kind), attributes.u32(kind), attributes.text(kind), attributes.u32_within(kind, 2));
                     let _ = (attributes.address(kind, Family::V4), attributes.address(kind, Family::V6));
                 }
             }

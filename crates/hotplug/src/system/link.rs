@@ -9,11 +9,12 @@ use nix::errno::Errno;
 use rtnetlink::{LinkBridge, LinkMessageBuilder, LinkUnspec};
 
 use super::attributes::Attributes;
+use super::bridge_port::{IFLA_BRPORT_ISOLATED, IFLA_BRPORT_LEARNING};
 use super::connection::{KernelError, Message};
 use super::events::LinkEvents;
 use super::kernel::Kernel;
 use crate::guest_filter::Way;
-use crate::host::{AdminState, Link, LinkKind, LiveRename, Switch};
+use crate::host::{AdminState, Link, LinkKind, LiveRename, PortSettings, Switch, VlanFiltering};
 use crate::interface_name::InterfaceName;
 use crate::mac_address::MacAddress;
 use crate::operation::{LinkChange, Membership, NewBridge};
@@ -30,6 +31,11 @@ const IFLA_TXQLEN: u16 = 13;
 const IFLA_LINKINFO: u16 = 18;
 const IFLA_IFALIAS: u16 = 20;
 const IFLA_INFO_KIND: u16 = 1;
+const IFLA_INFO_DATA: u16 = 2;
+const IFLA_INFO_SLAVE_KIND: u16 = 4;
+const IFLA_INFO_SLAVE_DATA: u16 = 5;
+const IFLA_BR_VLAN_FILTERING: u16 = 7;
+const IFLA_BR_VLAN_DEFAULT_PVID: u16 = 39;
 const IFF_UP: u32 = 0x1;
 const IFF_RUNNING: u32 = 0x40;
 const IFF_PROMISC: u32 = 0x100;
@@ -64,10 +70,11 @@ impl Seen {
         let Some(name) = name_in(&attributes) else { return Ok(None) };
         let flags = header.flags.bits();
         let switch = |flag: u32| if flags & flag == 0 { Switch::Off } else { Switch::On };
+        let info = attributes.bytes(IFLA_LINKINFO).map(Attributes::parse).transpose()?;
         let link = Link {
             name: name.clone(),
             index: Some(header.index),
-            kind: kind_of(&attributes)?,
+            kind: kind_of(info.as_ref())?,
             mac: attributes.bytes(IFLA_ADDRESS).and_then(|bytes| bytes.try_into().ok()).map(MacAddress::new),
             mtu: attributes.u32(IFLA_MTU)?.unwrap_or_default(),
             transmit_queue: attributes.u32(IFLA_TXQLEN)?.unwrap_or_default(),
@@ -77,6 +84,8 @@ impl Seen {
             all_multicast: switch(IFF_ALLMULTI),
             master: None,
             alias: attributes.text(IFLA_IFALIAS)?.map(str::to_owned).filter(|alias| !alias.is_empty()),
+            vlan_filtering: vlan_filtering_of(info.as_ref())?,
+            port: port_settings_of(info.as_ref())?,
         };
         Ok(Some(Self { number: header.index, name, link, master: attributes.u32(IFLA_MASTER)?, flags }))
     }
@@ -91,15 +100,45 @@ fn name_in(attributes: &Attributes<'_>) -> Option<InterfaceName> {
     attributes.text(IFLA_IFNAME).ok()??.parse().ok()
 }
 
-fn kind_of(attributes: &Attributes<'_>) -> Result<LinkKind, KernelError> {
-    let Some(info) = attributes.bytes(IFLA_LINKINFO) else { return Ok(LinkKind::Physical) };
-    Ok(match Attributes::parse(info)?.text(IFLA_INFO_KIND)? {
+fn kind_of(info: Option<&Attributes<'_>>) -> Result<LinkKind, KernelError> {
+    Ok(match info.map(|info| info.text(IFLA_INFO_KIND)).transpose()?.flatten() {
         None => LinkKind::Physical,
         Some("bridge") => LinkKind::Bridge,
         Some("bond") => LinkKind::Bond,
         Some("vlan") => LinkKind::Vlan,
         Some(other) => LinkKind::Other(other.to_owned()),
     })
+}
+
+/// The attributes behind `data`, where `kind` says that a bridge put them there.
+fn of_a_bridge<'a>(info: Option<&Attributes<'a>>, kind: u16, data: u16) -> Result<Option<Attributes<'a>>, KernelError> {
+    match info {
+        Some(info) if info.text(kind)? == Some("bridge") => info.bytes(data).map(Attributes::parse).transpose(),
+        _ => Ok(None),
+    }
+}
+
+fn vlan_filtering_of(info: Option<&Attributes<'_>>) -> Result<VlanFiltering, KernelError> {
+    let Some(bridge) = of_a_bridge(info, IFLA_INFO_KIND, IFLA_INFO_DATA)? else { return Ok(VlanFiltering::Off) };
+    Ok(match bridge.u8(IFLA_BR_VLAN_FILTERING)? {
+        None | Some(0) => VlanFiltering::Off,
+        // 0 stands for no default.
+        Some(_) => VlanFiltering::On { default: bridge.u16(IFLA_BR_VLAN_DEFAULT_PVID)?.and_then(|id| id.try_into().ok()) },
+    })
+}
+
+/// What an answer about a device tells of it as a bridge's port. Its VLANs and its stations have to be asked for.
+fn port_settings_of(info: Option<&Attributes<'_>>) -> Result<PortSettings, KernelError> {
+    let mut settings = PortSettings::default();
+    let Some(port) = of_a_bridge(info, IFLA_INFO_SLAVE_KIND, IFLA_INFO_SLAVE_DATA)? else { return Ok(settings) };
+    for (kind, setting) in [(IFLA_BRPORT_ISOLATED, &mut settings.isolated), (IFLA_BRPORT_LEARNING, &mut settings.learning)] {
+        match port.u8(kind)? {
+            None => {}
+            Some(0) => *setting = Switch::Off,
+            Some(_) => *setting = Switch::On,
+        }
+    }
+    Ok(settings)
 }
 
 /// A request for devices. The counters are left out: they are most of an answer, and cost the kernel most.

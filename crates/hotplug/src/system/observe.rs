@@ -9,10 +9,11 @@ use nix::errno::Errno;
 
 use super::connection::KernelError;
 use super::link::{self, Which};
-use super::{System, SystemError, address, file, neighbour, route, rule, sysctl};
-use crate::host::{Address, Family, Host, Link, LiveRename, Route};
+use super::{System, SystemError, address, bridge_port, file, neighbour, route, rule, sysctl};
+use crate::host::{Address, Family, Host, Link, LiveRename, Route, VlanFiltering};
 use crate::interface_name::InterfaceName;
 use crate::sysctl::{Sysctl, SysctlKey};
+use crate::vlan::PortVlans;
 
 /// How much of a host to look at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,6 +92,30 @@ impl System {
     pub fn addresses(&mut self, device: &InterfaceName) -> Result<Vec<Address>, SystemError> {
         let list = address::list(&mut self.kernel, device);
         none_if_gone(list).map_err(SystemError::in_act(format!("listing the addresses of {device}")))
+    }
+
+    /// Notes what the bridge of a port keeps of it beside what its link shows: the VLANs, where they are kept apart, and the stations. Nothing
+    /// for a device that is not in `host`, or no port.
+    ///
+    /// # Errors
+    /// When the kernel does not tell.
+    pub fn note_port(&mut self, host: &mut Host, device: &InterfaceName) -> Result<(), SystemError> {
+        let Some(bridge) = host.link(device).and_then(|link| link.master.clone()) else { return Ok(()) };
+        let failed = SystemError::in_act(format!("looking at {device} as a port of {bridge}"));
+        let bridge = match host.link(&bridge) {
+            Some(link) => Some(link.clone()),
+            None => self.link(&bridge)?,
+        };
+        let Some(bridge) = bridge.filter(Link::is_bridge) else { return Ok(()) };
+        let vlans = match bridge.vlan_filtering {
+            VlanFiltering::Off => PortVlans::default(),
+            VlanFiltering::On { .. } => bridge_port::vlans(&mut self.kernel, device).map_err(&failed)?,
+        };
+        let stations = bridge_port::stations(&mut self.kernel, device).map_err(&failed)?;
+        if let Some(link) = host.links.iter_mut().find(|link| link.name == *device) {
+            (link.port.vlans, link.port.stations) = (vlans, stations);
+        }
+        Ok(())
     }
 
     /// The device of the best default route, IPv4 before IPv6.
