@@ -247,6 +247,29 @@ fn xend_starts_network_route() {
     }
 }
 
+/// What xl says of a guest whose `vlan=` cannot be: the place in the text, or what is missing in the host. VLANs that can be are tried on
+/// real Xen (tests/xen/dom0/scenarios/vlan.sh).
+#[test]
+fn libxl_is_told_why_a_guest_has_not_the_vlans_it_asks_for() {
+    for (vlan, said) in [
+        ("10p/5000", "vlan=10p/5000 is no list of VLANs such as 10p/20-22: at character 5, 5000 is no VLAN"),
+        ("10/20", "at character 6, it ends without a PVID"),
+        ("$(reboot)", "at character 1, '$' stands where the number of a VLAN is expected"),
+        ("10", "does not keep VLANs apart"),
+    ] {
+        let dom0 = dom0_with(&["xenbr0"]);
+        let (_guest, vif) = attach(&dom0, 7, Nic { vlan: Some(vlan.to_owned()), ..Nic::on_bridge("xenbr0") });
+        let before = settled(dom0.machine());
+        assert_says(&vif.hotplug(Hotplug::Online).unwrap(), &[said]);
+        testbed::state::assert_same(&before, &settled(dom0.machine()));
+        assert_eq!(vif.backend("hotplug-status").unwrap().as_deref(), Some("error"));
+        let sentence = vif.backend("hotplug-error").unwrap().unwrap();
+        assert!(sentence.contains(said), "{sentence}");
+        // It goes as any other does.
+        assert_silent_success(&vif.hotplug(Hotplug::Offline).unwrap());
+    }
+}
+
 #[test]
 fn udev_keeps_out_where_libxl_does_it_itself() {
     let dom0 = dom0_with(&["xenbr0", "xenbr1"]);

@@ -10,7 +10,7 @@ use hotplug::apply::journal::Journal;
 use hotplug::apply::{Effects, Failure, FailureKind, Outcome, Run, Stopped};
 use hotplug::dhcp::Resolver;
 use hotplug::guest_filter::{self, GuestFilter, Tags};
-use hotplug::host::{AdminState, Host, LiveRename};
+use hotplug::host::{AdminState, Host, LiveRename, Switch};
 use hotplug::interface_name::InterfaceName;
 use hotplug::operation::Operation;
 use hotplug::plan::layer3::moving_keys;
@@ -19,6 +19,7 @@ use hotplug::plan::vif_bridge::BridgeAccepts;
 use hotplug::plan::vif_routed::{Memory, Surroundings};
 use hotplug::plan::{OnFailure, Plan, network_nat, network_route, router, vif_bridge, vif_routed};
 use hotplug::request::antispoof::{Addresses, Suspect, Wishes};
+use hotplug::request::bridge_port::{PortHardening, PortWish};
 use hotplug::request::network_nat::NetworkNat;
 use hotplug::request::network_route::NetworkRoute;
 use hotplug::request::routed::{Routed, RoutedWords, Routing};
@@ -247,7 +248,7 @@ fn stop_with_a_bridge_of_another_name() {
 }
 
 /// What vif-bridge does once it has read the store.
-fn online(faulty: &mut Faulty) -> Ending {
+fn online(faulty: &mut Faulty, port: &PortWish) -> Ending {
     let words = VifWords { command: "online", vif: Some("vif1.0"), xenbus_path: Some("backend/vif/1/0"), ..VifWords::default() };
     let call = VifCall::parse(&words).unwrap().unwrap();
     let system = &mut faulty.system;
@@ -259,7 +260,7 @@ fn online(faulty: &mut Faulty) -> Ending {
     let devices = [name("vif1.0"), name("guest"), name("xenbr0")];
     let host = system.host_of(&devices, Depth::Addresses, &[]).unwrap();
     let filter = filter(&vif, guest_filter::Way::Bridged, &keys);
-    let around = vif_bridge::Surroundings { bridge: &bridge, filter, accepts: BridgeAccepts::OfItsGuests, hooks: None };
+    let around = vif_bridge::Surroundings { bridge: &bridge, port, filter, accepts: BridgeAccepts::OfItsGuests, hooks: None };
     let plan = vif_bridge::online(&vif, around, &host).unwrap();
     assert!(must_acts(&plan) >= 4, "{plan:?}");
     let mut run = Run::new(faulty, Journal::None);
@@ -284,6 +285,16 @@ fn must_acts(plan: &Plan) -> usize {
 
 #[test]
 fn vif_online_with_name_and_mtu() {
+    fail_vif_online_everywhere(&PortWish::default(), 5);
+}
+
+#[test]
+fn vif_online_of_a_hardened_port() {
+    let hardening = PortHardening::Fixed("00:16:3e:00:01:00".parse().unwrap());
+    fail_vif_online_everywhere(&PortWish { vlans: None, isolated: Some(Switch::On), hardening }, 8);
+}
+
+fn fail_vif_online_everywhere(port: &PortWish, expected: usize) {
     let dom0 = Dom0::new("dom0").unwrap();
     let guest = Guest::new(1).unwrap();
     for machine in [dom0.machine(), guest.machine()] {
@@ -305,8 +316,8 @@ fn vif_online_with_name_and_mtu() {
          link set vif1.0 address 02:00:00:00:00:04
          address add 192.168.9.9/24 dev vif1.0",
     );
-    let places = fail_everywhere("vif-bridge online", dom0.machine(), &online);
-    assert!(places >= 5, "only {places} places");
+    let places = fail_everywhere("vif-bridge online", dom0.machine(), &|faulty| online(faulty, port));
+    assert!(places >= expected, "only {places} places");
 }
 
 /// What vif-route and vif-nat do once they have read the store.

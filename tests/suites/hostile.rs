@@ -187,7 +187,8 @@ const VIF_BRIDGE: Grammar = Grammar {
         ("ip", &["192.168.1.7"]),
         ("mtu", &["1400"]),
         ("vifname", &["guest"]),
-        ("vlan", &["7"]),
+        ("vlan", &["7", "10p/20-22"]),
+        ("isolated", &["yes", "no"]),
     ],
 };
 
@@ -528,6 +529,7 @@ const KEYS: &[(&str, &[&str])] = &[
     ("ip", &["192.168.1.7"]),
     ("frontend", &["/local/domain/1/device/vif/0"]),
     ("vlan", &["7"]),
+    ("isolated", &["yes", "no"]),
     ("mac", &["00:16:3e:00:00:07"]),
     ("gatewaydev", &["eth0"]),
 ];

@@ -9,7 +9,7 @@ mod admin;
 #[path = "scenarios/world.rs"]
 mod world;
 
-use testbed::guest::Nic;
+use testbed::guest::{Hotplug, Nic, Outcome};
 
 use admin::Firewall;
 use world::{
@@ -260,6 +260,42 @@ fn a_guest_inside_the_lans_own_network(world: &World) {
 
 /// f. 200 guests of `network-nat` and `vif-nat` with default addresses, 10.(domain / 256).(domain % 256).1, across the domain ids where the
 /// second octet changes.
+/// A hosting provider's bridge, `(vif-script 'vif-bridge isolated=yes')`: customers reach the LAN and not each other, not even before their first
+/// address. One who shares with others asks for `isolated=no`.
+#[test]
+fn isolated_guests_reach_the_lan_and_not_each_other() {
+    let world = World::new(Firewall::None);
+    world.run("network-bridge start");
+    let customer = |domain: u16, address: &str, isolated: &str| {
+        let guest = world.start_guest_with(domain, Nic::default(), &[isolated]);
+        guest.configure(&[address], &[ROUTER]);
+        guest
+    };
+    let first = customer(1, "192.168.1.101/24", "isolated=yes");
+    let second = customer(2, "192.168.1.102/24", "isolated=yes");
+    let open = customer(3, "192.168.1.103/24", "isolated=no");
+
+    for (guest, address) in [(&first, "192.168.1.101"), (&second, "192.168.1.102")] {
+        assert_reaches(guest.inside(), &world.pc, PC, address);
+        assert_reaches(guest.inside(), world.dom0.machine(), DOM0, address);
+        assert_reaches(guest.inside(), open.inside(), "192.168.1.103", address);
+    }
+    assert_silent(first.inside(), "192.168.1.102");
+    assert_silent(second.inside(), "192.168.1.101");
+
+    // The same call again ends it while the guests run.
+    let mut again = first.vif.hotplug_command(Hotplug::Online);
+    again.args(["isolated=no", "online", "type_if=vif"]);
+    Outcome::of(&mut again).unwrap().success().unwrap();
+    assert_reaches(first.inside(), second.inside(), "192.168.1.102", "192.168.1.101");
+
+    for guest in [first, second, open] {
+        world.stop_guest(guest);
+    }
+    world.run("network-bridge stop");
+    world.assert_as_before();
+}
+
 #[test]
 fn two_hundred_guests_with_default_addresses() {
     let world = World::new(Firewall::None);

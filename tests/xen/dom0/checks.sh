@@ -215,3 +215,15 @@ wrapper() {
   { echo '#!/bin/bash'; cat; } >"$scripts/$1"
   chmod +x "$scripts/$1"
 }
+
+# observer NAME: makes $scripts/NAME, a vif-bridge that leaves behind how it ended. libxl removes the store entry of a guest that failed at once.
+observer() {
+  rm -f /run/test/observed /run/test/sentence
+  wrapper "$1" <<'WRAPPER'
+"${0%/*}/vif-bridge" "$@"
+status=$?
+echo "$1 exit=$status status=$(xenstore-read "$XENBUS_PATH/hotplug-status")" >>/run/test/observed
+[ "$1" != online ] || xenstore-read "$XENBUS_PATH/hotplug-error" >/run/test/sentence
+exit $status
+WRAPPER
+}

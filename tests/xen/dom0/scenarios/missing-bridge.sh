@@ -1,13 +1,5 @@
 # A bridge that does not exist: xl create fails, and says why in the words the program left in hotplug-error.
-# libxl removes the store entry at once, so a wrapper reads the sentence first.
-wrapper vif-bridge-observed <<'WRAPPER'
-"${0%-observed}" "$@"
-status=$?
-echo "$1 exit=$status status=$(xenstore-read "$XENBUS_PATH/hotplug-status")" >>/run/test/observed
-[ "$1" != online ] || xenstore-read "$XENBUS_PATH/hotplug-error" >/run/test/sentence
-exit $status
-WRAPPER
-rm -f /run/test/observed /run/test/sentence
+observer vif-bridge-observed
 remember without-guest
 
 tiny_guest lost "bridge=nosuchbr,script=vif-bridge-observed"
