@@ -530,6 +530,7 @@ const KEYS: &[(&str, &[&str])] = &[
     ("frontend", &["/local/domain/1/device/vif/0"]),
     ("vlan", &["7"]),
     ("isolated", &["yes", "no"]),
+    ("type", &["vif", "vif_ioemu"]),
     ("mac", &["00:16:3e:00:00:07"]),
     ("gatewaydev", &["eth0"]),
 ];

@@ -296,6 +296,40 @@ fn isolated_guests_reach_the_lan_and_not_each_other() {
     world.assert_as_before();
 }
 
+/// `antispoof=strict`: what comes for the guest goes to the guest, though another one, whom nothing holds, says to be him.
+#[test]
+fn what_is_for_a_strict_guest_is_not_taken_by_another() {
+    let world = World::new(Firewall::None);
+    world.run("network-bridge start");
+    let strict = world.start_guest_with(1, Nic { ip: Some("192.168.1.101".to_owned()), ..Nic::default() }, &["antispoof=strict"]);
+    strict.configure(&["192.168.1.101/24"], &[ROUTER]);
+    let thief = world.start_guest(2, Nic::default());
+    assert_reaches(strict.inside(), &world.pc, PC, "192.168.1.101");
+
+    ip(thief.inside(), &format!("link set eth0 address {}", strict.vif.mac()));
+    thief.configure(&["192.168.1.102/24"], &[]);
+    // His frames arrive, and the answers go to the other.
+    let arrived = || {
+        let text = world.dom0.machine().shell("ip -s -j link show dev vif2.0").unwrap();
+        let links: serde_json::Value = serde_json::from_str(&text).unwrap();
+        links[0]["stats64"]["rx"]["packets"].as_u64().unwrap()
+    };
+    let before = arrived();
+    assert_silent(thief.inside(), PC);
+    assert!(arrived() > before, "nothing came from {}", thief.vif.name());
+    for _ in 0..3 {
+        assert_reaches(strict.inside(), &world.pc, PC, "192.168.1.101");
+        assert_reaches(&world.pc, strict.inside(), "192.168.1.101", PC);
+    }
+
+    // The bridge forgets it all with the port.
+    world.stop_guest(strict);
+    assert_reaches(thief.inside(), &world.pc, PC, "192.168.1.102");
+    world.stop_guest(thief);
+    world.run("network-bridge stop");
+    world.assert_as_before();
+}
+
 #[test]
 fn two_hundred_guests_with_default_addresses() {
     let world = World::new(Firewall::None);

@@ -52,6 +52,18 @@ check "it is in no VLAN any more" equal "" "$(vlans_of vif77.0-emu)"
 ip link delete vif77.0-emu
 xenstore-rm -t backend/vif/77
 
+# Under antispoof=strict the guest's address is tied to its port, in every VLAN of it. A call that comes again has nothing to add.
+tied() { bridge fdb show dev "$(vif_of tagged)" | grep -F 00:16:3e:00:00:77 | grep -F sticky | grep -oE 'vlan [0-9]+' | sort | xargs; }
+xenstore-write "$(backend_of tagged)/vlan" 10p/20-22 "$(backend_of tagged)/mac" 00:16:3e:00:00:77 "$(backend_of tagged)/antispoof" strict
+check "online with antispoof=strict succeeds" as_libxl vif-bridge online vif "$number" 0
+check "the guest's address is tied in all VLANs" equal "vlan 10 vlan 20 vlan 21 vlan 22" "$(tied)"
+check "nothing is learnt at its port" equal 0 "$(link_value "$(vif_of tagged)" brport/learning)"
+check "online once more has nothing to do but to report" equal "xenstore-write" "$(again | sed '/^  *undo/d' | cut -d' ' -f1)"
+xenstore-write "$(backend_of tagged)/vlan" 20p/30-4000
+check "the tie follows the VLANs" as_libxl vif-bridge online vif "$number" 0
+check "it is tied in a new VLAN" contains "$(tied) " "vlan 4000 "
+xenstore-write "$(backend_of tagged)/antispoof" no
+
 # --- what is refused ---------------------------------------------------------------------------------------------------------------
 
 xenstore-write "$(backend_of tagged)/vlan" 10p/20-15
