@@ -322,8 +322,9 @@ fn what_is_for_a_strict_guest_is_not_taken_by_another() {
         assert_reaches(&world.pc, strict.inside(), "192.168.1.101", PC);
     }
 
-    // The bridge forgets it all with the port.
+    // The bridge forgets it all with the port. The thief must ask anew who 192.168.1.50 is.
     world.stop_guest(strict);
+    ip(thief.inside(), "neighbour flush dev eth0");
     assert_reaches(thief.inside(), &world.pc, PC, "192.168.1.102");
     world.stop_guest(thief);
     world.run("network-bridge stop");
