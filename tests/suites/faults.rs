@@ -271,6 +271,7 @@ fn online(faulty: &mut Faulty, port: &PortWish) -> Ending {
 fn filter(vif: &Vif, way: guest_filter::Way, keys: &BackendKeys) -> Option<GuestFilter> {
     let suspect = Suspect {
         device: vif.renamed.as_ref().unwrap_or(&vif.device),
+        renamed_from: vif.renamed.as_ref().map(|_| &vif.device),
         way,
         mac: keys.mac.as_deref(),
         addresses: Addresses::Given(&vif.addresses),

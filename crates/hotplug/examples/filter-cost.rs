@@ -37,6 +37,7 @@ fn guest(number: u32) -> GuestFilter {
     let [a, b, c, d] = number.to_be_bytes();
     GuestFilter {
         device: format!("vif{number}.0").parse().unwrap(),
+        renamed_from: None,
         way: Way::Bridged,
         mac: MacAddress::new([0, 0x16, 0x3e, b, c, d]),
         strictness: Strictness::Strict,

@@ -61,6 +61,9 @@ pub enum Tags {
 pub struct GuestFilter {
     /// The interface.
     pub device: InterfaceName,
+    /// The name that the interface's driver gave it, where it has got another one since.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub renamed_from: Option<InterfaceName>,
     /// How its frames come in.
     pub way: Way,
     /// The guest's Ethernet address.
@@ -93,22 +96,15 @@ impl fmt::Display for TooWide {
 impl std::error::Error for TooWide {}
 
 impl GuestFilter {
-    /// A filter for these addresses and networks.
+    /// The same, once it is known that no network is wider than any guest's.
     ///
     /// # Errors
-    /// When a network is wider than any guest's.
-    pub fn new(
-        device: InterfaceName,
-        way: Way,
-        mac: MacAddress,
-        strictness: Strictness,
-        tags: Tags,
-        addresses: Vec<IpNetwork>,
-    ) -> Result<Self, TooWide> {
+    /// When one is.
+    pub fn checked(self) -> Result<Self, TooWide> {
         let too_wide = |network: &&IpNetwork| network.is_ipv6() && (1..16).contains(&network.prefix());
-        match addresses.iter().find(too_wide) {
+        match self.addresses.iter().find(too_wide) {
             Some(network) => Err(TooWide(*network)),
-            None => Ok(Self { device, way, mac, strictness, tags, addresses }),
+            None => Ok(self),
         }
     }
 
@@ -135,12 +131,8 @@ impl GuestFilter {
         ];
         elements.extend((self.strictness == Strictness::Strict).then(|| (GuestSet::Strict, by_device())));
         elements.extend((self.tags == Tags::Allowed).then(|| (GuestSet::Tagged, by_device())));
-        let link_local = self.link_local();
-        let pieces = self.addresses.iter().flat_map(|network| pieces(*network)).chain([Piece::Address(link_local.into())]);
+        let pieces = self.addresses.iter().flat_map(|network| pieces(*network)).chain([Piece::Address(self.link_local().into())]);
         elements.extend(pieces.map(|piece| (piece.set(), Element::new([device.clone(), mac.clone(), piece.field()]))));
-        if self.way == Way::Bridged {
-            elements.push((GuestSet::Claimed, Element::new([Field::Exact(Value::from(link_local))])));
-        }
         // Two of its networks may overlap.
         elements.sort();
         elements.dedup();
@@ -163,7 +155,8 @@ impl fmt::Display for GuestFilter {
             Tags::Refused => "",
             Tags::Allowed => " tagged",
         };
-        let begin = format!("{} {}{tagged}", self.mac, self.strictness.word());
+        let named = self.renamed_from.iter().map(|name| format!(" {RENAMED_FROM}{name}")).collect::<String>();
+        let begin = format!("{} {}{tagged}{named}", self.mac, self.strictness.word());
         let fits = begin.len() + addresses.len() <= COMMENT_MAX;
         f.write_str(&begin)?;
         f.write_str(if fits { &addresses } else { LEFT_OUT })
@@ -172,6 +165,9 @@ impl fmt::Display for GuestFilter {
 
 /// Longest comment in bytes that nft takes (nftables, `NFTNL_UDATA_COMMENT_MAXLEN`).
 const COMMENT_MAX: usize = 128;
+
+/// What stands before the name that the interface's driver gave it.
+const RENAMED_FROM: &str = "was:";
 
 /// What stands in place of addresses that are too many.
 const LEFT_OUT: &str = " ...";
@@ -201,6 +197,8 @@ pub struct Noted {
     pub strictness: Strictness,
     /// Whether VLAN tags are let through.
     pub tags: Tags,
+    /// The name that the interface's driver gave it, where it has another one now.
+    pub renamed_from: Option<InterfaceName>,
     /// Its addresses and networks; nothing where they did not fit.
     pub addresses: Option<Vec<IpNetwork>>,
 }
@@ -221,11 +219,13 @@ impl FromStr for Noted {
             _ => return Err(NotOurs),
         };
         let tags = words.next_if_eq(&"tagged").map_or(Tags::Refused, |_| Tags::Allowed);
+        let renamed_from = words.next_if(|word| word.starts_with(RENAMED_FROM)).and_then(|word| word.strip_prefix(RENAMED_FROM));
+        let renamed_from = renamed_from.map(|name| name.parse().map_err(|_| NotOurs)).transpose()?;
         let addresses = match words.next_if_eq(&LEFT_OUT.trim_start()) {
             Some(_) => None,
             None => Some(words.map(|word| word.parse().map_err(|_| NotOurs)).collect::<Result<_, _>>()?),
         };
-        Ok(Self { mac, strictness, tags, addresses })
+        Ok(Self { mac, strictness, tags, renamed_from, addresses })
     }
 }
 
@@ -312,6 +312,7 @@ mod tests {
     fn filter(addresses: &[&str]) -> GuestFilter {
         GuestFilter {
             device: "vif1.0".parse().unwrap(),
+            renamed_from: None,
             way: Way::Bridged,
             mac: "00:16:3e:01:02:03".parse().unwrap(),
             strictness: Strictness::Strict,
@@ -341,7 +342,6 @@ mod tests {
                 "ip4 \"vif1.0\" . 00:16:3e:01:02:03 . 192.0.2.7",
                 "ip6 \"vif1.0\" . 00:16:3e:01:02:03 . fe80::216:3eff:fe01:203",
                 "networks6 \"vif1.0\" . 00:16:3e:01:02:03 . 2001:db8:1::40",
-                "claimed fe80::216:3eff:fe01:203",
             ]
         );
     }
@@ -357,22 +357,21 @@ mod tests {
 
     #[test]
     fn what_is_wider_than_any_guest_is_refused() {
-        let base = filter(&[]);
-        let made = |text: &str| {
-            GuestFilter::new(base.device.clone(), base.way, base.mac, base.strictness, base.tags, vec![text.parse().unwrap()])
-        };
+        let made = |text: &str| filter(&[text]).checked();
         assert!(made("2000::/3").is_err());
         assert!(made("::/0").is_ok() && made("0.0.0.0/1").is_ok() && made("2001::/16").is_ok());
     }
 
     #[test]
     fn the_comment_tells_the_filter() {
-        for filter in [filter(&[]), filter(&["192.0.2.7", "10.0.0.0/8"]), GuestFilter { tags: Tags::Allowed, ..filter(&["::1"]) }] {
+        let renamed = GuestFilter { tags: Tags::Allowed, renamed_from: Some("vif1.0".parse().unwrap()), ..filter(&["::1"]) };
+        for filter in [filter(&[]), filter(&["192.0.2.7", "10.0.0.0/8"]), renamed] {
             let noted: Noted = filter.to_string().parse().unwrap();
             let expected = Noted {
                 mac: filter.mac,
                 strictness: filter.strictness,
                 tags: filter.tags,
+                renamed_from: filter.renamed_from.clone(),
                 addresses: Some(filter.addresses.clone()),
             };
             assert_eq!(noted, expected);

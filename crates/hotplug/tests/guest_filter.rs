@@ -30,6 +30,7 @@ fn guest(device: &str, way: Way, addresses: &[&str]) -> GuestFilter {
     let number: u8 = device.trim_start_matches("vif").split('.').next().unwrap().parse().unwrap_or(200);
     GuestFilter {
         device: name(device),
+        renamed_from: None,
         way,
         mac: hotplug::mac_address::MacAddress::new([0, 0x16, 0x3e, 0, 0, number]),
         strictness: Strictness::Strict,

@@ -190,8 +190,14 @@ impl Case {
     /// Cases that say no Ethernet address are older than the filter, and about something else.
     fn filter(&self, vif: &Vif, way: Way, addresses: Addresses<'_>, tags: Tags) -> Result<Option<GuestFilter>, Refusal> {
         let wishes = Wishes { own: AntiSpoof::parse(self.variable("antispoof"))?, of_network: None };
-        let suspect =
-            Suspect { device: vif.renamed.as_ref().unwrap_or(&vif.device), way, mac: self.variable("mac"), addresses, tags };
+        let suspect = Suspect {
+            device: vif.renamed.as_ref().unwrap_or(&vif.device),
+            renamed_from: vif.renamed.as_ref().map(|_| &vif.device),
+            way,
+            mac: self.variable("mac"),
+            addresses,
+            tags,
+        };
         if suspect.mac.is_none() { Ok(None) } else { wishes.filter(&suspect) }
     }
 }

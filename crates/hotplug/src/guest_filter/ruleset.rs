@@ -60,9 +60,9 @@ pub enum GuestSet {
     Ip6,
     /// IPv6 networks behind each.
     Networks6,
-    /// Link-local addresses that somebody has.
+    /// Link-local addresses that guests have asked for, whoever they are.
     Claimed,
-    /// Link-local addresses that guests have asked for.
+    /// The same behind each interface.
     Announced,
     /// Interfaces whose guests have done so lately.
     Announcers,
@@ -388,17 +388,17 @@ impl Rules {
         }
     }
 
-    fn from_own(&self, address: Selector, set: &Name) -> Statement {
+    fn own(&self, address: Selector, set: &Name) -> Statement {
         Statement::all_in([iif(), ether(), address], set)
     }
 
     /// One rule for each length of network that is looked for.
-    fn from_own_networks(&self, field: AddressField, verdict: &Statement) -> Vec<Rule> {
+    fn own_networks(&self, field: AddressField, verdict: &Statement) -> Vec<Rule> {
         let (set, lengths): (_, &[u8]) = match field {
             AddressField::Ip6Source | AddressField::NdTarget => (&self.networks6, &IPV6_LENGTHS),
             _ => (&self.networks4, &IPV4_LENGTHS),
         };
-        let rule = |bits: &u8| Rule::new([self.from_own(Selector::Network(field, *bits), set), verdict.clone()]);
+        let rule = |bits: &u8| Rule::new([self.own(Selector::Network(field, *bits), set), verdict.clone()]);
         lengths.iter().map(rule).collect()
     }
 
@@ -424,8 +424,8 @@ impl Rules {
         let priority = if self.family == Family::Bridge { FIRST_ON_BRIDGE } else { FIRST_OF_IP };
         let mut chain = Chain::base(self.entry.clone(), Base::filter(self.family, Hook::Prerouting).at(priority));
         chain.rules = vec![
-            Rule::new([self.carries(EtherType::IP), self.from_own(Selector::IpSource, &self.ip4), goto(&self.known4)]),
-            Rule::new([self.carries(EtherType::IP6), self.from_own(Selector::Ip6Source, &self.ip6), goto(&self.known6)]),
+            Rule::new([self.carries(EtherType::IP), self.own(Selector::IpSource, &self.ip4), goto(&self.known4)]),
+            Rule::new([self.carries(EtherType::IP6), self.own(Selector::Ip6Source, &self.ip6), goto(&self.known6)]),
             Rule::new([iif().is_in(&self.guests), goto(&self.other)]),
         ];
         if self.family == Family::Bridge {
@@ -558,10 +558,10 @@ impl Rules {
     /// What the message is about is the guest's. Only messages whose type has been asked for come here.
     fn own_target(&self) -> Chain {
         let mut chain = Chain::regular(self.own_target.clone());
-        chain.rules = vec![Rule::new([self.from_own(Selector::ND_TARGET, &self.ip6), Statement::ACCEPT])];
+        chain.rules = vec![Rule::new([self.own(Selector::ND_TARGET, &self.ip6), Statement::ACCEPT])];
         chain.rules.extend(self.unless_defended(Selector::ND_TARGET));
-        chain.rules.push(Rule::new([self.from_own(Selector::ND_TARGET, &self.announced), Statement::ACCEPT]));
-        chain.rules.extend(self.from_own_networks(AddressField::NdTarget, &Statement::ACCEPT));
+        chain.rules.push(Rule::new([self.own(Selector::ND_TARGET, &self.announced), Statement::ACCEPT]));
+        chain.rules.extend(self.own_networks(AddressField::NdTarget, &Statement::ACCEPT));
         chain
     }
 
@@ -590,9 +590,9 @@ impl Rules {
         let mut chain = Chain::regular(self.with_tag.clone());
         let behind = |what: EtherType| Selector::Protocol.is(Value::from(what));
         chain.rules = vec![
-            Rule::new([behind(EtherType::IP), self.from_own(Selector::IpSource, &self.ip4), goto(&self.known4)]),
+            Rule::new([behind(EtherType::IP), self.own(Selector::IpSource, &self.ip4), goto(&self.known4)]),
             Rule::new([behind(EtherType::IP), goto(&self.other4)]),
-            Rule::new([behind(EtherType::IP6), self.from_own(Selector::Ip6Source, &self.ip6), goto(&self.known6)]),
+            Rule::new([behind(EtherType::IP6), self.own(Selector::Ip6Source, &self.ip6), goto(&self.known6)]),
             Rule::new([behind(EtherType::IP6), goto(&self.other6)]),
             Rule::new([behind(EtherType::ARP), goto(&self.arp)]),
             self.refuse(),
@@ -609,7 +609,7 @@ impl Rules {
             Rule::new([begins([127, 0, 0, 0], 8), goto(&self.refused)]),
             Rule::new([begins([224, 0, 0, 0], 3), goto(&self.refused)]),
         ];
-        chain.rules.extend(self.from_own_networks(AddressField::IpSource, &goto(&self.known4)));
+        chain.rules.extend(self.own_networks(AddressField::IpSource, &goto(&self.known4)));
         chain.rules.push(self.refuse());
         chain
     }
@@ -644,8 +644,8 @@ impl Rules {
             Rule::new([Selector::Ip6Source.is(multicast), goto(&self.refused)]),
         ];
         chain.rules.extend(self.unless_defended(Selector::Ip6Source));
-        chain.rules.push(Rule::new([self.from_own(Selector::Ip6Source, &self.announced), goto(&self.known6)]));
-        chain.rules.extend(self.from_own_networks(AddressField::Ip6Source, &goto(&self.known6)));
+        chain.rules.push(Rule::new([self.own(Selector::Ip6Source, &self.announced), goto(&self.known6)]));
+        chain.rules.extend(self.own_networks(AddressField::Ip6Source, &goto(&self.known6)));
         chain.rules.push(self.refuse());
         chain
     }
@@ -671,7 +671,9 @@ impl Rules {
         let mut chain = Chain::regular(self.detection.clone());
         let announce = Statement::Add(self.announced.clone(), vec![iif(), ether(), Selector::ND_TARGET], None);
         let limited = Statement::Add(self.announcers.clone(), vec![iif()], Some(ANNOUNCEMENTS));
-        let mut statements = vec![target_is_link_local()];
+        // One that is made of an Ethernet address (ff:fe in its middle) belongs to that address, be it a guest's, the host's or a router's.
+        let made_of_ethernet = transport(8 + 11, 2).is_not(Value::Bytes(vec![0xff, 0xfe]));
+        let mut statements = vec![target_is_link_local(), made_of_ethernet];
         if self.family == Family::Bridge {
             statements.push(Selector::ND_TARGET.is_not_in(&self.claimed));
             statements.push(Selector::ND_TARGET.is_not_in(&self.defended));
@@ -717,9 +719,9 @@ impl Rules {
             odd(Selector::ArpOperation.is_not(request_or_reply)),
             odd(Statement::all_not_in([iif(), Selector::ArpSenderEther], &self.macs)),
             Rule::new([Selector::ArpSenderIp.is(Value::from(Ipv4Addr::UNSPECIFIED)), goto(&self.arp_probe)]),
-            Rule::new([self.from_own(Selector::ArpSenderIp, &self.ip4), Statement::ACCEPT]),
+            Rule::new([self.own(Selector::ArpSenderIp, &self.ip4), Statement::ACCEPT]),
         ];
-        chain.rules.extend(self.from_own_networks(AddressField::ArpSenderIp, &Statement::ACCEPT));
+        chain.rules.extend(self.own_networks(AddressField::ArpSenderIp, &Statement::ACCEPT));
         chain.rules.push(self.refuse());
         chain
     }
@@ -729,9 +731,9 @@ impl Rules {
         let mut chain = Chain::regular(self.arp_probe.clone());
         chain.rules = vec![
             Rule::new([Selector::ArpOperation.is_not(Value::from(ArpOperation::REQUEST)), goto(&self.refused)]),
-            Rule::new([self.from_own(Selector::ArpTargetIp, &self.ip4), Statement::ACCEPT]),
+            Rule::new([self.own(Selector::ArpTargetIp, &self.ip4), Statement::ACCEPT]),
         ];
-        chain.rules.extend(self.from_own_networks(AddressField::ArpTargetIp, &Statement::ACCEPT));
+        chain.rules.extend(self.own_networks(AddressField::ArpTargetIp, &Statement::ACCEPT));
         chain.rules.push(self.refuse());
         chain
     }

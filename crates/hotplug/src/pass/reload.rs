@@ -128,6 +128,7 @@ fn examine(
     let vif = Vif::new(&call, &keys, |name| program.value(name))?;
     let Some(link) = vif.leftover(host) else { return Ok(None) };
     let (device, master) = (link.name.clone(), link.master.clone());
+    let renamed_from = (device != vif.device).then(|| vif.device.clone());
     let said = |key: &Option<String>, name: &str| key.clone().or_else(|| program.value(name).map(str::to_owned));
     let mac = said(&keys.mac, "mac");
     let own = AntiSpoof::parse(said(&keys.antispoof, "antispoof").as_deref())?;
@@ -145,7 +146,7 @@ fn examine(
     };
     let of_network = if own.is_none() { words.of(&network, system)? } else { None };
     let addresses = if given { Addresses::Given(&list) } else { Addresses::WorkedOut(&list) };
-    let suspect = Suspect { device: &device, way, mac: mac.as_deref(), addresses, tags };
+    let suspect = Suspect { device: &device, renamed_from: renamed_from.as_ref(), way, mac: mac.as_deref(), addresses, tags };
     let filter = match (Wishes { own, of_network }).filter(&suspect)? {
         Some(filter) => Told::Filter(filter),
         None if own.or(of_network) == Some(AntiSpoof::No) => Told::Off,

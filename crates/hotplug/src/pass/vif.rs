@@ -55,6 +55,7 @@ impl Asked<'_> {
         };
         let suspect = Suspect {
             device: self.vif.renamed.as_ref().unwrap_or(&self.vif.device),
+            renamed_from: self.vif.renamed.as_ref().map(|_| &self.vif.device),
             way,
             mac: self.value(self.keys.mac.as_deref(), "mac"),
             addresses,
@@ -92,11 +93,11 @@ pub(super) struct Decision {
 /// How a program decides.
 pub(super) type Decide = fn(&Asked<'_>, &mut System) -> Result<Decision, Trouble>;
 
-/// Serves a call of a vif program that decides by `decide`.
+/// Serves a call of a vif program that decides by `decide`, and whose guests' frames are filtered as they come in by `way`.
 ///
 /// # Errors
 /// When the interface could not be set up; the guest's toolstack has then been told through XenStore.
-pub(super) fn pass(invocation: &Invocation, decide: Decide) -> Result<Report, Trouble> {
+pub(super) fn pass(invocation: &Invocation, way: Option<Way>, decide: Decide) -> Result<Report, Trouble> {
     let words = VifWords {
         command: invocation.command(),
         type_if: invocation.variable("type_if"),
@@ -106,7 +107,7 @@ pub(super) fn pass(invocation: &Invocation, decide: Decide) -> Result<Report, Tr
     };
     let mut system = System::open();
     let result = match VifCall::parse(&words) {
-        Ok(Some(call)) => serve(invocation, &call, &mut system, decide),
+        Ok(Some(call)) => serve(invocation, &call, way, &mut system, decide),
         Ok(None) => Ok(Report::silent()),
         Err(refusal) => Err(refusal.into()),
     };
@@ -116,7 +117,13 @@ pub(super) fn pass(invocation: &Invocation, decide: Decide) -> Result<Report, Tr
     result
 }
 
-fn serve(invocation: &Invocation, call: &VifCall, system: &mut System, decide: Decide) -> Result<Report, Trouble> {
+fn serve(
+    invocation: &Invocation,
+    call: &VifCall,
+    way: Option<Way>,
+    system: &mut System,
+    decide: Decide,
+) -> Result<Report, Trouble> {
     let keys = match read_backend(invocation, call, system) {
         Ok(Some(keys)) => keys,
         Ok(None) => return Ok(Report::silent()),
@@ -127,13 +134,27 @@ fn serve(invocation: &Invocation, call: &VifCall, system: &mut System, decide: D
         }
         Err(trouble) => return Err(trouble),
     };
-    let asked = Asked { vif: describe(invocation, call, &keys)?, hooks: hook_call(invocation)?, invocation, call, keys: &keys };
+    let mut vif = describe(invocation, call, &keys)?;
+    if let (Coming::Goes, None, Some(way)) = (call.coming, &vif.renamed, way)
+        && keys == BackendKeys::default()
+    {
+        vif.renamed = name_without_store(&vif, way, system);
+    }
+    let asked = Asked { vif, hooks: hook_call(invocation)?, invocation, call, keys: &keys };
     let Decision { plan, host, lock: _lock } = decide(&asked, system)?;
     match (invocation.mode(), invocation.format()) {
         (Mode::DryRun, Format::Text) => Ok(Report::printed(dry_run::as_text(&plan, &host))),
         (Mode::DryRun, Format::Json) => Ok(Report::printed(dry_run::as_json(&plan, &host))),
         (Mode::Act, _) => carry_out(invocation, &asked.vif, &plan, host, system),
     }
+}
+
+/// With XenStore's entry gone, only the filter of a renamed interface still tells what it is called.
+fn name_without_store(vif: &Vif, way: Way, system: &mut System) -> Option<InterfaceName> {
+    system.renamed_guest(way, &vif.device).unwrap_or_else(|error| {
+        log::warn!("{error}; going on as if it had no name of its own");
+        None
+    })
 }
 
 fn carry_out(invocation: &Invocation, vif: &Vif, plan: &Plan, host: Host, system: &mut System) -> Result<Report, Trouble> {

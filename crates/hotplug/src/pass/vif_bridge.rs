@@ -16,7 +16,7 @@ use crate::system::System;
 /// # Errors
 /// When the interface could not be set up; the guest's toolstack has then been told through XenStore.
 pub fn pass(invocation: &Invocation) -> Result<Report, Trouble> {
-    vif::pass(invocation, decide)
+    vif::pass(invocation, Some(Way::Bridged), decide)
 }
 
 fn decide(asked: &Asked<'_>, system: &mut System) -> Result<Decision, Trouble> {

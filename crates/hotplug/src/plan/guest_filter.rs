@@ -8,15 +8,15 @@ use crate::request::vif::Vif;
 
 /// The guest behind `name` is held to `filter`, or to nothing. An interface that bears a new name leaves no filter under the old one.
 pub(super) fn enforce(draft: &mut Draft, vif: &Vif, name: &InterfaceName, way: Way, filter: Option<GuestFilter>) {
+    for other in vif.names().filter(|other| *other != name) {
+        forget_name(draft, other, way);
+    }
     let seen = draft.host.guest_filter(way, name).cloned();
     match (filter, seen) {
         (Some(filter), Some(seen)) if seen.same_rules(&filter) => {}
         (Some(filter), _) => draft.must(Operation::SetGuestFilter(filter)),
         (None, Some(filter)) => draft.must(Operation::DeleteGuestFilter { filter, when: Unfilter::Now }),
         (None, None) => {}
-    }
-    for other in vif.names().filter(|other| *other != name) {
-        forget_name(draft, other, way);
     }
 }
 

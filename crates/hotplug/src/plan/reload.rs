@@ -106,6 +106,7 @@ mod tests {
     fn filter(device: &str, address: &str) -> GuestFilter {
         GuestFilter {
             device: device.parse().unwrap(),
+            renamed_from: None,
             way: Way::Bridged,
             mac: "00:16:3e:00:00:01".parse().unwrap(),
             strictness: Strictness::Addresses,

@@ -81,6 +81,8 @@ impl<'a> Addresses<'a> {
 pub struct Suspect<'a> {
     /// The interface, by the name that it will have.
     pub device: &'a InterfaceName,
+    /// The name that its driver gave it, where that is another one.
+    pub renamed_from: Option<&'a InterfaceName>,
     /// How its frames come in.
     pub way: Way,
     /// Its Ethernet address, as the toolstack says it.
@@ -123,8 +125,16 @@ impl Wishes {
             (Some(AntiSpoof::Addresses | AntiSpoof::Yes) | None, true) => Strictness::Addresses,
         };
         let addresses = if known { list.iter().map(|network| permitted(*network)).collect() } else { anything() };
-        let filter = GuestFilter::new(suspect.device.clone(), suspect.way, mac_of(suspect)?, strictness, suspect.tags, addresses);
-        filter.map(Some).map_err(|error| Refusal::plain(format!("ip= cannot be enforced: {error}")))
+        let filter = GuestFilter {
+            device: suspect.device.clone(),
+            renamed_from: suspect.renamed_from.cloned(),
+            way: suspect.way,
+            mac: mac_of(suspect)?,
+            strictness,
+            tags: suspect.tags,
+            addresses,
+        };
+        filter.checked().map(Some).map_err(|error| Refusal::plain(format!("ip= cannot be enforced: {error}")))
     }
 }
 
@@ -160,8 +170,14 @@ mod tests {
     fn filter(own: &str, of_network: &str, ip: &str, mac: Option<&str>) -> Result<Option<String>, Refusal> {
         let addresses: Vec<IpNetwork> = ip.split_whitespace().map(|text| text.parse().unwrap()).collect();
         let device = "vif1.0".parse().unwrap();
-        let suspect =
-            Suspect { device: &device, way: Way::Bridged, mac, addresses: Addresses::Given(&addresses), tags: Tags::Refused };
+        let suspect = Suspect {
+            device: &device,
+            renamed_from: None,
+            way: Way::Bridged,
+            mac,
+            addresses: Addresses::Given(&addresses),
+            tags: Tags::Refused,
+        };
         let wishes = Wishes { own: AntiSpoof::parse(Some(own))?, of_network: AntiSpoof::parse(Some(of_network))? };
         Ok(wishes.filter(&suspect)?.map(|filter| filter.to_string()))
     }
@@ -194,7 +210,8 @@ mod tests {
         let device = "vif1.0".parse().unwrap();
         let addresses = ["10.0.1.1".parse().unwrap()];
         let addresses = Addresses::WorkedOut(&addresses);
-        let suspect = Suspect { device: &device, way: Way::Routed, mac: Some(MAC), addresses, tags: Tags::Refused };
+        let suspect =
+            Suspect { device: &device, renamed_from: None, way: Way::Routed, mac: Some(MAC), addresses, tags: Tags::Refused };
         let filtered = |own| Wishes { own, of_network: None }.filter(&suspect).unwrap().is_some();
         assert_eq!([None, Some(AntiSpoof::No), Some(AntiSpoof::Yes)].map(filtered), [false, false, true]);
     }

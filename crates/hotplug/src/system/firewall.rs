@@ -173,6 +173,14 @@ impl System {
         Ok(())
     }
 
+    /// The name that the interface bears, or bore, which its driver called `device`, as far as a filter tells. Looks through all guests.
+    ///
+    /// # Errors
+    /// When the kernel does not tell.
+    pub fn renamed_guest(&mut self, way: Way, device: &InterfaceName) -> std::result::Result<Option<InterfaceName>, SystemError> {
+        self.firewall.new_name_of(way, device).map_err(SystemError::in_act(format!("looking for the guest filter of {device}")))
+    }
+
     /// Every guest filter.
     ///
     /// # Errors

@@ -20,6 +20,21 @@ impl Firewall {
         }
     }
 
+    /// The name that the interface bears now which its driver called `device`, as far as a filter tells.
+    pub fn new_name_of(&mut self, way: Way, device: &InterfaceName) -> Result<Option<InterfaceName>> {
+        let connection = match self.connection() {
+            Err(FirewallError::NfTables(error)) if error.is(Errno::EPROTONOSUPPORT) => return Ok(None),
+            connection => connection?,
+        };
+        let Some(family) = way.families().first() else { return Ok(None) };
+        let is_it = |seen: &ElementSeen| {
+            let noted = seen.element.comment.as_ref().and_then(|comment| comment.as_str().parse::<Noted>().ok());
+            noted.is_some_and(|noted| noted.renamed_from.as_ref() == Some(device))
+        };
+        let guests = list(connection, *family, GuestSet::Guests)?;
+        Ok(guests.iter().find(|seen| is_it(seen)).and_then(|seen| device_of(&seen.element)))
+    }
+
     /// Filters an interface, in place of whatever filter it has. The kernel changes from the one to the other in one instant.
     pub fn set_guest_filter(&mut self, filter: &GuestFilter) -> Result<()> {
         match self.try_to_set(filter) {
@@ -169,8 +184,8 @@ fn understood(connection: &mut Connection, way: Way, device: &InterfaceName, ele
     let Some(noted) = element.comment.as_ref().and_then(|comment| comment.as_str().parse::<Noted>().ok()) else {
         return Ok(None);
     };
-    let Noted { mac, strictness, tags, addresses } = noted;
-    let mut filter = GuestFilter { device: device.clone(), way, mac, strictness, tags, addresses: vec![] };
+    let Noted { mac, strictness, tags, renamed_from, addresses } = noted;
+    let mut filter = GuestFilter { device: device.clone(), renamed_from, way, mac, strictness, tags, addresses: vec![] };
     filter.addresses = match addresses {
         Some(addresses) => addresses,
         None => addresses_of(connection, &filter)?,
