@@ -151,13 +151,12 @@ impl GuestSet {
         if self == Self::Dropped {
             set.counters = Counters::PerElement;
         }
+        // An element that may end by itself can be made to, which spares the wait of a deletion.
+        set.timeouts = Timeouts::Allowed;
         if self.is_filled_by_packets() {
             set.filled = Filled::ByPackets;
             set.size = Some(ANNOUNCED_MAX);
-        }
-        if self == Self::Defended {
-            set.timeouts = Timeouts::Allowed;
-            set.lifetime = Some(DEFENCE);
+            set.lifetime = Some(if self == Self::Defended { DEFENCE } else { UNTIL_THE_GUEST_GOES });
         }
         Ok(set)
     }
@@ -168,6 +167,9 @@ const ANNOUNCED_MAX: u32 = 65_536;
 
 /// How long a word of somebody who is not filtered counts. Routers repeat theirs within half an hour (`MaxRtrAdvInterval`, RFC 4861, 6.2.1).
 const DEFENCE: Duration = Duration::from_secs(3600);
+
+/// Packets make no elements without an end (`nft_dynset_init()`), and only those that have one can be given another.
+const UNTIL_THE_GUEST_GOES: Duration = Duration::from_secs(3650 * 86_400);
 
 /// How many new link-local addresses a guest may ask for; five more at once.
 const ANNOUNCEMENTS: RateLimit = RateLimit { packets: 10, per: LimitUnit::Hour, side: LimitSide::Within };

@@ -1,5 +1,7 @@
 //! The guest filter's tables. A guest is found by its interface's name alone, at the same cost however many guests there are.
 
+use std::time::Duration;
+
 use ipnetwork::IpNetwork;
 use nftables::{Batch, Connection, Element, ElementSeen, Family, Field, Ranges, SetId, Value};
 use nix::errno::Errno;
@@ -10,6 +12,10 @@ use crate::interface_name::InterfaceName;
 
 /// How often the kernel is asked again after somebody else changed what we had just looked at.
 const ATTEMPTS: usize = 3;
+/// How long an element lives that is to end. The kernel counts in its own ticks of 1 to 10 ms.
+const END: Duration = Duration::from_millis(1);
+/// How often the end of an old filter is looked for.
+const END_CHECKS: usize = 100;
 
 impl Firewall {
     /// The filter of an interface; nothing where it has none.
@@ -57,13 +63,14 @@ impl Firewall {
         let mut batch = Batch::new();
         match &seen {
             Some(seen) => {
-                take_out(&mut batch, seen, &elements_that_differ(seen, filter)?)?;
+                let mut old = elements_that_differ(seen, filter)?;
                 if seen.mac != filter.mac {
-                    forget_announcements(connection, &mut batch, seen)?;
+                    old.extend(announcements(connection, seen)?);
                 }
-                put_in(&mut batch, filter, &elements_that_differ(filter, seen)?)?;
+                take_out(&mut batch, filter.way, &old)?;
+                put_in(&mut batch, filter.way, &elements_that_differ(filter, seen)?)?;
             }
-            None if has_table(connection, filter.way)? => put_in(&mut batch, filter, &filter.elements()?)?,
+            None if has_table(connection, filter.way)? => put_in(&mut batch, filter.way, &filter.elements()?)?,
             None => make_tables(&mut batch, filter.way, std::slice::from_ref(filter))?,
         }
         connection.send(&batch)?;
@@ -77,13 +84,17 @@ impl Firewall {
     pub fn delete_guest_filter(&mut self, way: Way, device: &InterfaceName) -> Result<()> {
         let connection = self.connection()?;
         let seen = guest_filter(connection, way, device)?.ok_or(FirewallError::Absent)?;
-        if !delete_tables_of_the_last(connection, &seen)? {
-            let mut batch = Batch::new();
-            take_out(&mut batch, &seen, &seen.elements()?)?;
-            forget_announcements(connection, &mut batch, &seen)?;
-            connection.send(&batch)?;
+        if delete_tables_of_the_last(connection, &seen)? {
+            self.close_elsewhere();
+            return Ok(());
         }
-        self.close_elsewhere();
+        let elements = all_elements(connection, &seen)?;
+        if !let_end(connection, &seen, &elements)? {
+            let mut batch = Batch::new();
+            take_out(&mut batch, way, &elements)?;
+            connection.send(&batch)?;
+            self.close_elsewhere();
+        }
         Ok(())
     }
 
@@ -170,13 +181,18 @@ fn has_table(connection: &mut Connection, way: Way) -> Result<bool> {
     Ok(connection.has_set(&set_of(*family, GuestSet::Guests)?)?)
 }
 
+/// The filter of an interface. One that is about to end does not count, and is waited for: what is put in beside it would end with it.
 fn guest_filter(connection: &mut Connection, way: Way, device: &InterfaceName) -> Result<Option<GuestFilter>> {
     let Some(family) = way.families().first() else { return Ok(None) };
-    let element = connection.element(&set_of(*family, GuestSet::Guests)?, &key_of(device)?);
-    match none_if_unknown(element)? {
-        Some(seen) => understood(connection, way, device, &seen.element),
-        None => Ok(None),
+    let (set, key) = (set_of(*family, GuestSet::Guests)?, key_of(device)?);
+    for _ in 0..END_CHECKS {
+        match none_if_unknown(connection.element(&set, &key))? {
+            None => return Ok(None),
+            Some(seen) if seen.expires.is_some() => std::thread::sleep(END),
+            Some(seen) => return understood(connection, way, device, &seen.element),
+        }
     }
+    Err(nftables::Error::Broken(format!("the old filter of {device} does not end")).into())
 }
 
 /// What the comment of an interface's element tells. Where it is none of ours, or does not tell the addresses, they are looked for.
@@ -211,18 +227,18 @@ fn elements_that_differ(one: &GuestFilter, other: &GuestFilter) -> Result<Vec<(G
     Ok(one.elements()?.into_iter().filter(|element| !theirs.contains(element)).collect())
 }
 
-fn put_in(batch: &mut Batch, filter: &GuestFilter, elements: &[(GuestSet, Element)]) -> Result<()> {
-    each_set(filter.way, elements, |set, elements| batch.add_elements(set, Ranges::None, elements))
+fn put_in(batch: &mut Batch, way: Way, elements: &[(GuestSet, Element)]) -> Result<()> {
+    each_set(way, elements, |set, elements| batch.add_elements(set, Ranges::None, elements))
 }
 
-fn take_out(batch: &mut Batch, filter: &GuestFilter, elements: &[(GuestSet, Element)]) -> Result<()> {
-    each_set(filter.way, elements, |set, elements| batch.delete_elements(set, Ranges::None, elements))
+fn take_out(batch: &mut Batch, way: Way, elements: &[(GuestSet, Element)]) -> Result<()> {
+    each_set(way, elements, |set, elements| batch.delete_elements(set, Ranges::None, elements))
 }
 
-/// Hands on the elements set by set, for every table that has them.
+/// Hands on the elements set by set, for every table that has them, the one that the interface is found by last.
 fn each_set(way: Way, elements: &[(GuestSet, Element)], mut act: impl FnMut(SetId, Vec<Element>)) -> Result<()> {
-    for family in way.families() {
-        for set in GuestSet::ALL.into_iter().filter(|set| set.is_in(*family)) {
+    for family in way.families().iter().rev() {
+        for set in GuestSet::ALL.into_iter().rev().filter(|set| set.is_in(*family)) {
             let of_set = elements.iter().filter(|(of, _)| *of == set).map(|(_, element)| element.clone());
             act(set_of(*family, set)?, of_set.collect());
         }
@@ -230,26 +246,40 @@ fn each_set(way: Way, elements: &[(GuestSet, Element)], mut act: impl FnMut(SetI
     Ok(())
 }
 
+/// Has the elements end by themselves, and says whether they do. From Linux 6.12 on, adding an element again gives it a new end; that costs
+/// no more than adding it did, where a deletion has everybody wait who closes a socket to nf_tables. Older kernels pass over it.
+fn let_end(connection: &mut Connection, filter: &GuestFilter, elements: &[(GuestSet, Element)]) -> Result<bool> {
+    let Some(family) = filter.way.families().first() else { return Ok(false) };
+    let ending: Vec<_> = elements.iter().map(|(set, element)| (*set, element.clone().with_timeout(END))).collect();
+    let mut batch = Batch::new();
+    put_in(&mut batch, filter.way, &ending)?;
+    connection.send(&batch)?;
+    let left = connection.element(&set_of(*family, GuestSet::Guests)?, &key_of(&filter.device)?)?;
+    Ok(left.is_none_or(|seen| seen.expires.is_some()))
+}
+
+/// All that is in the tables for a guest.
+fn all_elements(connection: &mut Connection, filter: &GuestFilter) -> Result<Vec<(GuestSet, Element)>> {
+    let mut elements = filter.elements()?;
+    elements.extend(announcements(connection, filter)?);
+    Ok(elements)
+}
+
 /// What packets of this guest have put into our sets, which only a guest that has announced an address has.
-fn forget_announcements(connection: &mut Connection, batch: &mut Batch, filter: &GuestFilter) -> Result<()> {
-    let Some(family) = filter.way.families().first() else { return Ok(()) };
-    let announcers = set_of(*family, GuestSet::Announcers)?;
+fn announcements(connection: &mut Connection, filter: &GuestFilter) -> Result<Vec<(GuestSet, Element)>> {
+    let Some(family) = filter.way.families().first() else { return Ok(vec![]) };
     let key = key_of(&filter.device)?;
-    if connection.element(&announcers, &key)?.is_none() {
-        return Ok(());
+    if connection.element(&set_of(*family, GuestSet::Announcers)?, &key)?.is_none() {
+        return Ok(vec![]);
     }
-    batch.delete_elements(announcers, Ranges::None, vec![key]);
-    let announced: Vec<Element> = list(connection, *family, GuestSet::Announced)?
-        .into_iter()
-        .map(|seen| seen.element)
-        .filter(|element| device_of(element).as_ref() == Some(&filter.device))
-        .collect();
-    if GuestSet::Claimed.is_in(*family) {
-        let claimed = announced.iter().filter_map(|element| Some(Element::new([element.key.last()?.clone()]))).collect();
-        batch.delete_elements(set_of(*family, GuestSet::Claimed)?, Ranges::None, claimed);
+    let mut elements = vec![(GuestSet::Announcers, key)];
+    let announced = list(connection, *family, GuestSet::Announced)?.into_iter().map(|seen| seen.element);
+    for element in announced.filter(|element| device_of(element).as_ref() == Some(&filter.device)) {
+        let claimed = element.key.last().filter(|_| GuestSet::Claimed.is_in(*family));
+        elements.extend(claimed.map(|address| (GuestSet::Claimed, Element::new([address.clone()]))));
+        elements.push((GuestSet::Announced, Element::new(element.key)));
     }
-    batch.delete_elements(set_of(*family, GuestSet::Announced)?, Ranges::None, announced);
-    Ok(())
+    Ok(elements)
 }
 
 fn make_tables(batch: &mut Batch, way: Way, filters: &[GuestFilter]) -> Result<()> {
