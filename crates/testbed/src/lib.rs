@@ -2,11 +2,13 @@
 
 pub mod advertisement;
 pub mod bench;
+pub mod frame;
 pub mod guest;
 pub mod machine;
 pub mod originals;
 pub mod probe;
 pub mod state;
 pub mod talk;
+pub mod wire;
 pub mod xenstore_conformance;
 pub mod xenstore_server;

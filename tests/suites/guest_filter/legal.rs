@@ -1,0 +1,91 @@
+//! What a guest may send under every policy.
+
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+use testbed::frame::dhcp::{CLIENT_PORT_6, Message, SERVER_PORT_6, dhcp, dhcp_6};
+use testbed::frame::icmpv6::{
+    NdOption, OVERRIDE, SOLICITED, listener_done, listener_report, listener_report_v2, neighbour_advertisement,
+    neighbour_solicitation, router_solicitation,
+};
+use testbed::frame::ipv6::{ALL_DHCP_SERVERS, ALL_MLD_ROUTERS, ALL_NODES, ALL_ROUTERS, Extension, ROUTER_ALERT, solicited_node};
+use testbed::frame::upper::{IGMP, Segment, ping, tcp_syn, udp};
+use testbed::frame::{Mac, Marker, icmpv6};
+
+use crate::case::table;
+use crate::cast::{ME, MY_SECOND4, MY_SECOND6, MY4, MY6, NEIGHBOUR6, my_link_local, source_option, target_option};
+
+fn ip4(a: u8, b: u8, c: u8, d: u8) -> Ipv4Addr {
+    Ipv4Addr::new(a, b, c, d)
+}
+
+fn ip6(text: &str) -> Ipv6Addr {
+    text.parse().unwrap()
+}
+
+/// A UDP packet that is longer than two headers, with the marker in front.
+fn long(marker: Marker) -> Segment {
+    let mut data = marker.bytes();
+    data.resize(48, 0);
+    udp(1000, 2000, &data)
+}
+
+table! { LEGAL:
+    Nobody EVERYWHERE "IPv4 from the guest's address" |c, n| vec![c.v4(n).frame()];
+    Nobody EVERYWHERE "IPv4 from its second address" |c, n| vec![c.v4(n).from(MY_SECOND4).frame()];
+    Nobody WITH_NETWORKS "IPv4 from the first address of its /24" |c, n| vec![c.v4(n).from(ip4(192, 168, 3, 0)).frame()];
+    Nobody WITH_NETWORKS "IPv4 from the last address of its /24" |c, n| vec![c.v4(n).from(ip4(192, 168, 3, 255)).frame()];
+    Nobody WITH_NETWORKS "IPv4 from the first address of its /28" |c, n| vec![c.v4(n).from(ip4(192, 168, 4, 16)).frame()];
+    Nobody WITH_NETWORKS "IPv4 from the last address of its /28" |c, n| vec![c.v4(n).from(ip4(192, 168, 4, 31)).frame()];
+    Nobody EVERYWHERE "a ping" |c, n| vec![c.v4(n).with(ping(n)).frame()];
+    Nobody EVERYWHERE "a TCP connection" |c, n| vec![c.v4(n).with(tcp_syn(1000, 22, &n.bytes())).frame()];
+    Nobody EVERYWHERE "fragments of IPv4" |c, n| c.v4(n).with(long(n)).fragments(24);
+    Nobody EVERYWHERE "IPv4 for everybody" |c, n| vec![c.v4(n).to_all().frame()];
+    Nobody BRIDGED "IPv4 to a multicast group" |c, n| {
+        let mut draft = c.v4(n).to(ip4(224, 0, 0, 251));
+        draft.ethernet.destination = Mac([1, 0, 0x5e, 0, 0, 0xfb]);
+        vec![draft.frame()]
+    };
+    Nobody BRIDGED "a report of a multicast listener of IPv4" |c, n| {
+        let mut draft = c.v4(n).to(ip4(224, 0, 0, 251)).options(&[0x94, 4, 0, 0]);
+        draft.ethernet.destination = Mac([1, 0, 0x5e, 0, 0, 0xfb]);
+        vec![draft.with(Segment::raw(IGMP, [&[0x16, 0, 9, 4, 224, 0, 0, 251], &n.bytes()[..]].concat())).frame()]
+    };
+    Nobody EVERYWHERE "a DHCP client looks for servers" |c, n| vec![c.v4(n).from(Ipv4Addr::UNSPECIFIED).to_all().with(dhcp(Message::Discover, ME, MY4, n)).frame()];
+    Nobody EVERYWHERE "a DHCP client asks for what was offered" |c, n| vec![c.v4(n).from(Ipv4Addr::UNSPECIFIED).to_all().with(dhcp(Message::Request, ME, MY4, n)).frame()];
+    Nobody EVERYWHERE "a DHCP client renews its lease" |c, n| vec![c.v4(n).with(dhcp(Message::Request, ME, MY4, n)).frame()];
+
+    Nobody EVERYWHERE "an ARP request" |c, n| vec![c.arp(n).frame()];
+    Nobody EVERYWHERE "an ARP request from the second address" |c, n| vec![c.arp(n).sender(MY_SECOND4).frame()];
+    Nobody WITH_NETWORKS "an ARP request from the last address of the /28" |c, n| vec![c.arp(n).sender(ip4(192, 168, 4, 31)).frame()];
+    Nobody BRIDGED "an ARP reply" |c, n| vec![c.arp_reply(n).frame()];
+    Nobody BRIDGED "an announcement by an ARP request" |c, n| vec![c.arp(n).announcing().frame()];
+    Nobody BRIDGED "an announcement by an ARP reply" |c, n| vec![c.arp_reply(n).sender(MY_SECOND4).announcing().frame()];
+    Nobody BRIDGED "an ARP probe for an address of its own" |c, n| vec![c.arp(n).sender(Ipv4Addr::UNSPECIFIED).target(MY4).frame()];
+
+    Nobody EVERYWHERE "IPv6 from the guest's address" |c, n| vec![c.v6(n).frame()];
+    Nobody EVERYWHERE "IPv6 from its second address" |c, n| vec![c.v6(n).from(MY_SECOND6).frame()];
+    Nobody WITH_NETWORKS "IPv6 from its /64" |c, n| vec![c.v6(n).from(ip6("2001:db8:20::ffff:ffff:ffff:ffff")).frame()];
+    Nobody WITH_NETWORKS "IPv6 from the first network of its /56" |c, n| vec![c.v6(n).from(ip6("2001:db8:30:ab00::1")).frame()];
+    Nobody WITH_NETWORKS "IPv6 from the last network of its /56" |c, n| vec![c.v6(n).from(ip6("2001:db8:30:abff:ffff:ffff:ffff:ffff")).frame()];
+    Nobody EVERYWHERE "a ping of IPv6" |c, n| vec![c.v6(n).with(icmpv6::ping(n)).frame()];
+    Nobody EVERYWHERE "a TCP connection of IPv6" |c, n| vec![c.v6(n).with(tcp_syn(1000, 22, &n.bytes())).frame()];
+    Nobody EVERYWHERE "fragments of IPv6" |c, n| c.v6(n).with(long(n)).fragments(24);
+    Nobody EVERYWHERE "IPv6 from the link-local address that follows from the MAC address" |c, n| vec![c.nd(udp(5353, 5353, &n.bytes())).frame()];
+    Nobody EVERYWHERE "a ping of IPv6 to everybody" |c, n| vec![c.nd(icmpv6::ping(n)).frame()];
+
+    Nobody EVERYWHERE "a neighbour solicitation" |c, n| vec![c.nd(neighbour_solicitation(NEIGHBOUR6, &source_option(ME, n))).to(solicited_node(NEIGHBOUR6)).frame()];
+    Nobody EVERYWHERE "a neighbour solicitation from an address" |c, n| vec![c.nd(neighbour_solicitation(NEIGHBOUR6, &source_option(ME, n))).from(MY6).to(solicited_node(NEIGHBOUR6)).frame()];
+    Nobody EVERYWHERE "a neighbour solicitation that only wants to know whether the neighbour is still there" |c, n| vec![c.nd(neighbour_solicitation(NEIGHBOUR6, &[NdOption::Nonce(n)])).from(MY6).frame()];
+    Nobody EVERYWHERE "a neighbour advertisement as an answer" |c, n| vec![c.nd(neighbour_advertisement(SOLICITED | OVERRIDE, MY6, &target_option(ME, n))).from(MY6).frame()];
+    Nobody EVERYWHERE "a neighbour advertisement that nobody asked for" |c, n| vec![c.nd(neighbour_advertisement(OVERRIDE, MY_SECOND6, &target_option(ME, n))).frame()];
+    Nobody EVERYWHERE "a neighbour advertisement of the link-local address" |c, n| vec![c.nd(neighbour_advertisement(SOLICITED, my_link_local(), &target_option(ME, n))).frame()];
+    Nobody EVERYWHERE "duplicate address detection" |c, n| vec![c.nd(neighbour_solicitation(MY6, &[NdOption::Nonce(n)])).from(Ipv6Addr::UNSPECIFIED).to(solicited_node(MY6)).frame()];
+    Nobody EVERYWHERE "duplicate address detection of the link-local address" |c, n| vec![c.nd(neighbour_solicitation(my_link_local(), &[NdOption::Nonce(n)])).from(Ipv6Addr::UNSPECIFIED).to(solicited_node(my_link_local())).frame()];
+    Nobody EVERYWHERE "a router solicitation before there is an address" |c, n| vec![c.nd(router_solicitation(&[NdOption::Nonce(n)])).from(Ipv6Addr::UNSPECIFIED).to(ALL_ROUTERS).frame()];
+    Nobody EVERYWHERE "a router solicitation" |c, n| vec![c.nd(router_solicitation(&source_option(ME, n))).to(ALL_ROUTERS).frame()];
+    Nobody EVERYWHERE "a report of a multicast listener" |c, n| vec![c.nd(listener_report_v2(ip6("ff02::fb"), n)).hops(1).to(ALL_MLD_ROUTERS).extended(Extension::HopByHop(ROUTER_ALERT.to_vec())).frame()];
+    Nobody EVERYWHERE "a report of a multicast listener before there is an address" |c, n| vec![c.nd(listener_report_v2(solicited_node(my_link_local()), n)).hops(1).from(Ipv6Addr::UNSPECIFIED).to(ALL_MLD_ROUTERS).extended(Extension::HopByHop(ROUTER_ALERT.to_vec())).frame()];
+    Nobody EVERYWHERE "a report of the older kind" |c, n| vec![c.nd(listener_report(ip6("ff02::fb"), n)).hops(1).to(ALL_NODES).extended(Extension::HopByHop(ROUTER_ALERT.to_vec())).frame()];
+    Nobody EVERYWHERE "a listener that leaves, in the older way" |c, n| vec![c.nd(listener_done(ip6("ff02::fb"), n)).hops(1).to(ALL_ROUTERS).extended(Extension::HopByHop(ROUTER_ALERT.to_vec())).frame()];
+    Nobody EVERYWHERE "a DHCPv6 client looks for servers" |c, n| vec![c.nd(dhcp_6(CLIENT_PORT_6, SERVER_PORT_6, n)).hops(1).to(ALL_DHCP_SERVERS).frame()];
+}

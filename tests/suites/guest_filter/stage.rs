@@ -1,0 +1,354 @@
+//! Where the cases are played: dom0 with a guest under test and its neighbour, a host outside, and witnesses everywhere.
+//!
+//! ```text
+//! bridge:       outside ── peth0 ┐
+//!                    me ── vif1.0 ├ xenbr0 192.168.2.1 (dom0)
+//!             neighbour ── vif2.0 ┘
+//!
+//! route, nat:   outside 192.168.1.1 ── eth0 192.168.1.100 (dom0)
+//!                    me 192.168.2.10 ── vif1.0 ┤
+//!             neighbour 192.168.2.20 ── vif2.0 ┘
+//! ```
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use serde_json::Value;
+use testbed::frame::arp::sender_and_target;
+use testbed::frame::ipv6::{ALL_DHCP_SERVERS, ALL_MLD_ROUTERS, ALL_ROUTERS, solicited_node};
+use testbed::frame::{Frame, Mac, Marker};
+use testbed::guest::{Dom0, Guest, Hotplug, Nic, Outcome, Vif};
+use testbed::machine::{Machine, Programs, connect, stable_mac};
+use testbed::wire::{Catcher, Protocol, Sender};
+
+use crate::admin::Firewall;
+use crate::cast::{
+    Cast, DOM0, MY_LIST, MY_LIST_FOR_NAT, MY_SECOND6, MY4, MY6, NEIGHBOUR, NEIGHBOUR4, NEIGHBOUR6, NEIGHBOURS_LIST, OUTSIDE4,
+    OUTSIDE6, my_link_local, telling,
+};
+
+/// How a frame may take to arrive on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How guests are connected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    Bridge,
+    Route,
+    Nat,
+}
+
+impl Mode {
+    pub const ALL: [Self; 3] = [Self::Bridge, Self::Route, Self::Nat];
+
+    fn script(self) -> &'static str {
+        match self {
+            Self::Bridge => "vif-bridge",
+            Self::Route => "vif-route",
+            Self::Nat => "vif-nat",
+        }
+    }
+
+    /// The guest's card; its configuration gives these addresses.
+    pub fn nic(self, addresses: &str) -> Nic {
+        let bridge = (self == Self::Bridge).then(|| "xenbr0".to_owned());
+        Nic { bridge, ..Nic::routed(self.script(), addresses) }
+    }
+
+    /// The list of the guest under test.
+    pub fn my_list(self) -> &'static str {
+        if self == Self::Nat { MY_LIST_FOR_NAT } else { MY_LIST }
+    }
+}
+
+/// What `antispoof=` says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Policy {
+    No,
+    Ip,
+    Strict,
+}
+
+impl Policy {
+    /// The word of the command line.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::No => "antispoof=no",
+            Self::Ip => "antispoof=ip",
+            Self::Strict => "antispoof=strict",
+        }
+    }
+}
+
+/// Dom0 and the host outside, before any guest.
+pub struct Host {
+    pub mode: Mode,
+    pub dom0: Dom0,
+    pub outside: Machine,
+}
+
+impl Host {
+    pub fn new(mode: Mode, firewall: Firewall) -> Self {
+        let dom0 = Dom0::new("dom0").unwrap();
+        let outside = Machine::new("outside").unwrap();
+        let machine = dom0.machine();
+        for machine in [machine, &outside] {
+            machine.set_sysctl("net.ipv6.conf.default.accept_dad", "0").unwrap();
+        }
+        // Where br_netfilter looks at bridged packets, it drops those with nonsense in their headers: only with a firewall, who wants it.
+        let looked_at = if firewall == Firewall::None { "0" } else { "1" };
+        for table in ["iptables", "ip6tables", "arptables"] {
+            machine.set_sysctl(&format!("net.bridge.bridge-nf-call-{table}"), looked_at).unwrap();
+        }
+        connect(machine, "eth0", &outside, "eth0").unwrap();
+        machine.install_scripts(&Programs::ours().unwrap()).unwrap();
+        let (own, other) = match mode {
+            Mode::Bridge => (["192.168.2.1/24", "2001:db8:2::1/64"], ["192.168.2.254/24", "2001:db8:2::fe/64"]),
+            _ => (["192.168.1.100/24", "2001:db8:1::100/64"], ["192.168.1.1/24", "2001:db8:1::1/64"]),
+        };
+        for (machine, addresses) in [(machine, own), (&outside, other)] {
+            machine.ip("link set eth0 up").unwrap();
+            addresses.iter().for_each(|address| drop(machine.ip(&format!("address add {address} dev eth0")).unwrap()));
+        }
+        firewall.load(machine);
+        let host = Self { mode, dom0, outside };
+        host.start();
+        host
+    }
+
+    fn start(&self) {
+        let machine = self.dom0.machine();
+        if self.mode != Mode::Bridge {
+            machine.ip("route add default via 192.168.1.1").unwrap();
+            machine.ip("route add default via 2001:db8:1::1").unwrap();
+            let outside = stable_mac("outside", "eth0");
+            for address in [OUTSIDE4.to_string(), OUTSIDE6.to_string()] {
+                machine.ip(&format!("neigh replace {address} lladdr {outside} dev eth0 nud permanent")).unwrap();
+            }
+            for (network, gateway) in [("192.168.2.0/23", "192.168.1.100"), ("2001:db8:2::/64", "2001:db8:1::100")] {
+                self.outside.ip(&format!("route add {network} via {gateway}")).unwrap();
+            }
+        }
+        match self.mode {
+            Mode::Bridge => {
+                self.run("network-bridge start netdev=eth0 bridge=xenbr0 check=no");
+                // All shall be forwarded that a bridge can forward: what the filter lets through must arrive.
+                machine.ip("link set xenbr0 type bridge mcast_snooping 0 group_fwd_mask 0x4008").unwrap();
+            }
+            Mode::Route => self.run("network-route start"),
+            Mode::Nat => self.run("network-nat start ipv6=yes"),
+        }
+    }
+
+    /// Runs one of dom0's programs.
+    pub fn run(&self, line: &str) {
+        let mut words = line.split(' ');
+        let program = words.next().unwrap();
+        Outcome::of(self.dom0.machine().command(format!("/etc/xen/scripts/{program}")).args(words)).unwrap().success().unwrap();
+    }
+
+    /// Starts a guest whose kernel says nothing by itself.
+    pub fn start_guest(&self, domain: u16, nic: Nic, words: &[&str]) -> Running {
+        let guest = Guest::new(domain).unwrap();
+        guest.machine().set_sysctl("net.ipv6.conf.default.disable_ipv6", "1").unwrap();
+        let vif = guest.attach(&self.dom0, nic).unwrap();
+        let running = Running { guest, vif };
+        running.call(Hotplug::Online, words);
+        running.guest.machine().ip("link set eth0 up").unwrap();
+        running
+    }
+}
+
+/// A guest and its card.
+pub struct Running {
+    pub guest: Guest,
+    pub vif: Vif,
+}
+
+impl Running {
+    /// Calls the vif program, which must succeed.
+    #[track_caller]
+    pub fn call(&self, hotplug: Hotplug, words: &[&str]) {
+        let mut command = self.vif.hotplug_command(hotplug);
+        Outcome::of(command.args(words).args(hotplug.words())).unwrap().success().unwrap();
+    }
+
+    /// The guest's inside.
+    pub fn inside(&self) -> &Machine {
+        self.guest.machine()
+    }
+}
+
+/// What reached whom.
+pub type Arrived = BTreeSet<Marker>;
+
+/// The guest under test with its neighbour, and all who watch.
+pub struct Stage {
+    pub host: Host,
+    pub me: Running,
+    pub neighbour: Running,
+    pub cast: Cast,
+    /// What dom0 calls the guest's device.
+    device: String,
+    sender: Sender,
+    witnesses: Vec<Catcher>,
+    /// In dom0 alone: what dom0 took for itself, the last one being UDP of IPv4.
+    stack: Vec<Catcher>,
+    /// What dom0 answers to the guest.
+    answers: Catcher,
+}
+
+impl Stage {
+    /// Both guests online, their links up.
+    pub fn new(mode: Mode, policy: Policy, firewall: Firewall) -> Self {
+        Self::with_nic(mode, mode.nic(mode.my_list()), &[policy.word()], firewall)
+    }
+
+    /// The same with a card and words of the caller's.
+    pub fn with_nic(mode: Mode, nic: Nic, words: &[&str], firewall: Firewall) -> Self {
+        let host = Host::new(mode, firewall);
+        let device = nic.vifname.clone().unwrap_or_else(|| "vif1.0".to_owned());
+        let me = host.start_guest(1, nic, words);
+        let neighbour = host.start_guest(2, mode.nic(NEIGHBOURS_LIST), words);
+        let dom0 = host.dom0.machine();
+        let mut witnesses =
+            vec![Catcher::on_device(neighbour.inside(), "eth0").unwrap(), Catcher::on_device(&host.outside, "eth0").unwrap()];
+        let mut stack = Vec::new();
+        if mode == Mode::Bridge {
+            witnesses.push(Catcher::on_device(dom0, "xenbr0").unwrap());
+        } else {
+            stack = listen(dom0, &device);
+            prepare_neighbours(dom0, &device);
+        }
+        let cast = cast(mode, dom0, &device);
+        let sender = Sender::new(me.inside(), "eth0").unwrap();
+        let answers = Catcher::on_device(me.inside(), "eth0").unwrap();
+        let stage = Self { host, me, neighbour, cast, device, sender, witnesses, stack, answers };
+        stage.await_carrier();
+        stage
+    }
+
+    fn await_carrier(&self) {
+        for guest in [&self.me, &self.neighbour] {
+            testbed::machine::wait_for("the guest's carrier", PATIENCE, || {
+                Ok(guest.inside().shell("cat /sys/class/net/eth0/carrier 2>/dev/null || true")?.trim() == "1")
+            })
+            .unwrap();
+        }
+    }
+
+    /// Sends frames from the guest in one go, and tells which markers reached anybody. Everything has arrived, or never will, once the
+    /// legal frames behind have arrived.
+    pub fn fire(&mut self, frames: &[Frame], marks: &mut crate::cast::Marks) -> Arrived {
+        self.expect_claims(frames);
+        let last = self.sentinels(marks);
+        self.sender.send_in_order(frames.iter().chain(last.iter().map(|(frame, _)| frame))).unwrap();
+        self.await_sentinels(&last);
+        let mut arrived = Arrived::new();
+        for witness in self.witnesses.iter_mut().chain(&mut self.stack) {
+            arrived.extend(witness.seen().unwrap());
+        }
+        arrived.extend(self.answers.seen().unwrap());
+        arrived.extend(self.believed());
+        arrived.retain(|marker| last.iter().all(|(_, other)| other != marker));
+        arrived
+    }
+
+    /// One legal frame to each witness.
+    fn sentinels(&self, marks: &mut crate::cast::Marks) -> Vec<(Frame, Marker)> {
+        let cast = self.cast;
+        if self.host.mode == Mode::Bridge {
+            let marker = marks.next();
+            return vec![(cast.v4(marker).to_all().frame(), marker)];
+        }
+        let [neighbour, outside, own, asked] = [(); 4].map(|()| marks.next());
+        vec![
+            (cast.v4(neighbour).frame(), neighbour),
+            (cast.v4(outside).to(OUTSIDE4).frame(), outside),
+            (cast.v4(own).to(DOM0).frame(), own),
+            (cast.arp(asked).frame(), asked),
+        ]
+    }
+
+    fn await_sentinels(&mut self, sent: &[(Frame, Marker)]) {
+        let markers: Vec<Marker> = sent.iter().map(|(_, marker)| *marker).collect();
+        if let [everybody] = markers[..] {
+            self.witnesses.iter_mut().for_each(|witness| witness.wait_for(everybody, PATIENCE).unwrap());
+            return;
+        }
+        for (witness, marker) in self.witnesses.iter_mut().zip(&markers) {
+            witness.wait_for(*marker, PATIENCE).unwrap();
+        }
+        self.stack.last_mut().unwrap().wait_for(markers[2], PATIENCE).unwrap();
+        let answers = &mut self.answers;
+        testbed::machine::wait_for("dom0's answer to ARP", PATIENCE, || {
+            let asked = |bytes: &[u8]| telling::by_asked(sender_and_target(bytes)?.0);
+            answers.read(asked)?;
+            Ok(answers.seen()?.contains(&markers[3]))
+        })
+        .unwrap();
+    }
+
+    /// Dom0 changes neighbours that it knows, and learns no new ones from what it did not ask for: so it knows all whom somebody claims to
+    /// be, with a MAC address that nobody has.
+    fn expect_claims(&self, frames: &[Frame]) {
+        if self.host.mode == Mode::Bridge {
+            return;
+        }
+        let senders = frames.iter().filter_map(|frame| Some(sender_and_target(frame.bytes())?.0));
+        let claimed = senders.filter(|sender| telling::by_claimed(*sender).is_some() || *sender == MY4);
+        let lines: String =
+            claimed.map(|sender| format!("neigh replace {sender} lladdr {NOBODY} dev {} nud stale\n", self.device)).collect();
+        self.host.dom0.machine().shell(&format!("ip -batch - <<'END'\n{lines}END")).unwrap();
+    }
+
+    /// The markers that dom0's neighbour table shows to be believed.
+    fn believed(&self) -> Arrived {
+        if self.host.mode == Mode::Bridge {
+            return Arrived::new();
+        }
+        let text = self.host.dom0.machine().ip(&format!("-4 -j neigh show dev {}", self.device)).unwrap();
+        let entries: Vec<Value> = serde_json::from_str(&text).unwrap();
+        let markers = entries.iter().filter_map(|entry| {
+            let mac = entry["lladdr"].as_str()?;
+            let address = entry["dst"].as_str()?.parse().ok()?;
+            let claimed = telling::by_claimed(address).filter(|_| mac != NOBODY);
+            claimed.or_else(|| telling::by_mac(Mac::parse(mac)?))
+        });
+        markers.collect()
+    }
+}
+
+/// A MAC address that no frame claims.
+const NOBODY: &str = "02:00:00:00:00:99";
+
+fn cast(mode: Mode, dom0: &Machine, device: &str) -> Cast {
+    if mode == Mode::Bridge {
+        let (gateway4, gateway6) = ("192.168.2.1".parse().unwrap(), "2001:db8:2::1".parse().unwrap());
+        return Cast { hop: NEIGHBOUR, gateway4, gateway6 };
+    }
+    let hop = dom0.shell(&format!("cat /sys/class/net/{device}/address")).unwrap();
+    Cast { hop: Mac::parse(hop.trim()).unwrap(), gateway4: OUTSIDE4, gateway6: OUTSIDE6 }
+}
+
+/// Dom0's own ears, also for the groups that it would not listen to by itself.
+fn listen(dom0: &Machine, device: &str) -> Vec<Catcher> {
+    let protocols = [Protocol::Icmp, Protocol::Icmpv6, Protocol::Udp6, Protocol::Udp];
+    let mut stack: Vec<Catcher> = protocols.into_iter().map(|protocol| Catcher::in_stack(dom0, protocol).unwrap()).collect();
+    let solicited = [MY6, MY_SECOND6, my_link_local(), NEIGHBOUR6].map(solicited_node);
+    // Two addresses may share a group.
+    let groups: BTreeSet<_> = [ALL_ROUTERS, ALL_MLD_ROUTERS, ALL_DHCP_SERVERS].into_iter().chain(solicited).collect();
+    groups.into_iter().for_each(|group| stack[1].join(dom0, device, group).unwrap());
+    stack
+}
+
+/// Dom0 need not ask where the neighbour is. What it learns of the guest it believes at once, and it answers at once: the delays spare a
+/// busy LAN.
+fn prepare_neighbours(dom0: &Machine, device: &str) {
+    for address in [NEIGHBOUR4.to_string(), NEIGHBOUR6.to_string()] {
+        dom0.ip(&format!("neigh replace {address} lladdr {NEIGHBOUR} dev vif2.0 nud permanent")).unwrap();
+    }
+    for delay in ["locktime", "proxy_delay"] {
+        dom0.set_sysctl(&format!("net/ipv4/neigh/{device}/{delay}"), "0").unwrap();
+    }
+}
