@@ -18,12 +18,14 @@ mod cast;
 mod legal;
 #[path = "guest_filter/stage.rs"]
 mod stage;
+#[path = "guest_filter/uplink.rs"]
+mod uplink;
 
 use admin::Firewall;
 use case::Case;
 use cast::Marks;
 use legal::LEGAL;
-use stage::{Mode, Policy, Stage};
+use stage::{Around, Mode, Policy, Stage};
 use testbed::frame::Frame;
 
 /// Plays cases on a stage, and tells which went otherwise than they should.
@@ -48,15 +50,15 @@ fn play<'a>(stage: &mut Stage, policy: Policy, cases: impl Iterator<Item = &'a C
 
 /// Plays everything in a mode under a policy.
 #[track_caller]
-fn play_all(mode: Mode, policy: Policy, firewall: Firewall) {
-    let mut stage = Stage::new(mode, policy, firewall);
+fn play_all(mode: Mode, policy: Policy, around: Around) {
+    let mut stage = Stage::new(mode, policy, around);
     let wrong = play(&mut stage, policy, LEGAL.iter().chain(attacks::all()));
     assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
 }
 
 #[test]
 fn every_frame_arrives_where_nothing_is_filtered() {
-    Mode::ALL.into_iter().for_each(|mode| play_all(mode, Policy::No, Firewall::None));
+    Mode::ALL.into_iter().for_each(|mode| play_all(mode, Policy::No, Around::Nothing));
 }
 
 #[test]
@@ -65,27 +67,40 @@ fn there_are_enough_cases() {
     assert!(LEGAL.len() >= 25, "{} legal exchanges", LEGAL.len());
 }
 
-/// Makes two tests of a mode: one for each policy.
+/// Makes two tests of each mode and each thing that may be around: one for each policy.
 macro_rules! a_guest_is_itself {
-    ($($name:ident $mode:ident)*) => {$(
+    ($($name:ident $mode:ident $around:expr;)*) => {$(
         mod $name {
-            use super::{Firewall, Mode, Policy, play_all};
+            #[allow(unused_imports)] // Not everything is around everywhere.
+            use super::{Around::*, Firewall::*, Mode, Policy, play_all};
 
             #[test]
             fn under_ip() {
-                play_all(Mode::$mode, Policy::Ip, Firewall::None);
+                play_all(Mode::$mode, Policy::Ip, $around);
             }
 
             #[test]
             fn under_strict() {
-                play_all(Mode::$mode, Policy::Strict, Firewall::None);
+                play_all(Mode::$mode, Policy::Strict, $around);
             }
         }
     )*};
 }
 
 a_guest_is_itself! {
-    on_a_bridge Bridge
-    on_a_route Route
-    behind_nat Nat
+    on_a_bridge Bridge Nothing;
+    on_a_bridge_without_tools Bridge NoTools;
+    on_a_bridge_where_iptables_nft_drops Bridge Firewall(IptablesNft);
+    on_a_bridge_where_iptables_legacy_drops Bridge Firewall(IptablesLegacy);
+    on_a_bridge_where_nftables_drop Bridge Firewall(Nftables);
+    on_a_route Route Nothing;
+    on_a_route_without_tools Route NoTools;
+    on_a_route_where_iptables_nft_drops Route Firewall(IptablesNft);
+    on_a_route_where_iptables_legacy_drops Route Firewall(IptablesLegacy);
+    on_a_route_where_nftables_drop Route Firewall(Nftables);
+    behind_nat Nat Nothing;
+    behind_nat_without_tools Nat NoTools;
+    behind_nat_where_iptables_nft_drops Nat Firewall(IptablesNft);
+    behind_nat_where_iptables_legacy_drops Nat Firewall(IptablesLegacy);
+    behind_nat_where_nftables_drop Nat Firewall(Nftables);
 }

@@ -102,9 +102,9 @@ table! { ARP:
     Ip EVERYWHERE "an ARP request that is right, from another Ethernet address" |c, n| vec![c.arp(n).from_mac(OTHER).frame()];
     Ip EVERYWHERE "an ARP request in every way another guest's" |c, n| vec![c.arp(n).from_mac(OTHER).sender_mac(telling::mac(n)).sender(OTHER4).frame()];
     Ip EVERYWHERE "an ARP reply with an address that is not the guest's" |c, n| vec![c.arp_reply(n).sender(telling::claimed(n)).frame()];
-    Ip EVERYWHERE "an ARP reply with another MAC address inside" |c, n| vec![c.arp_reply(n).sender_mac(telling::mac(n)).frame()];
+    Ip BRIDGED "an ARP reply with another MAC address inside" |c, n| vec![c.arp_reply(n).sender_mac(telling::mac(n)).frame()];
     Ip EVERYWHERE "an announcement of an address that is not the guest's" |c, n| vec![c.arp(n).sender(telling::claimed(n)).announcing().frame()];
-    Ip EVERYWHERE "an announcement with another MAC address inside" |c, n| vec![c.arp_reply(n).sender_mac(telling::mac(n)).announcing().frame()];
+    Ip BRIDGED "an announcement with another MAC address inside" |c, n| vec![c.arp_reply(n).sender_mac(telling::mac(n)).announcing().frame()];
     Ip BRIDGED "an announcement of the gateway's address" |c, n| vec![c.arp_reply(n).sender(c.gateway4).announcing().frame()];
     Ip BRIDGED "an ARP reply of the guest's own, from another Ethernet address" |c, n| vec![c.arp_reply(n).from_mac(OTHER).frame()];
     Ip BRIDGED "an ARP probe for another guest's address" |c, n| vec![c.arp(n).sender(Ipv4Addr::UNSPECIFIED).target(OTHER4).frame()];

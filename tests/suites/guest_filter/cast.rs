@@ -33,11 +33,14 @@ pub const OTHER4: Ipv4Addr = Ipv4Addr::new(192, 168, 2, 30);
 pub const OTHER6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 2, 0, 0, 0, 0, 0x30);
 
 /// The host outside: on the bridge behind dom0's card, or in dom0's LAN.
+pub const OUTSIDE: Mac = Mac([2, 0, 0, 0, 0, 1]);
 pub const OUTSIDE4: Ipv4Addr = Ipv4Addr::new(192, 168, 1, 1);
 pub const OUTSIDE6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 1, 0, 0, 0, 0, 1);
 
 /// dom0.
 pub const DOM0: Ipv4Addr = Ipv4Addr::new(192, 168, 1, 100);
+
+pub const DOM0_6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 1, 0, 0, 0, 0, 0x100);
 
 /// Somewhere in the world.
 pub const FAR4: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 7);
@@ -113,6 +116,8 @@ impl Marks {
 pub struct Cast {
     /// The MAC address of the next hop to the neighbour: its own on a bridge, dom0's else.
     pub hop: Mac,
+    /// The MAC address of dom0's card, where dom0 is a router.
+    pub dom0: Mac,
     /// The guests' gateway: dom0 on a bridge; else the LAN's router, since dom0 itself takes nothing that has dom0's address as its source.
     pub gateway4: Ipv4Addr,
     /// The same for IPv6.
@@ -128,6 +133,18 @@ impl Cast {
     /// A UDP packet of IPv6 from the guest to its neighbour.
     pub fn v6(self, marker: Marker) -> Draft6 {
         Draft6 { ethernet: Ethernet::new(ME, self.hop), ip: Ipv6::new(MY6, NEIGHBOUR6), segment: udp(1000, 2000, &marker.bytes()) }
+    }
+
+    /// A UDP packet of IPv4 from the host outside to the guest's neighbour, in the guest's name.
+    pub fn from_outside(self, marker: Marker) -> Draft4 {
+        let draft = self.v4(marker);
+        Draft4 { ethernet: Ethernet::new(OUTSIDE, self.dom0), ..draft }
+    }
+
+    /// The same of IPv6.
+    pub fn from_outside_6(self, marker: Marker) -> Draft6 {
+        let draft = self.v6(marker);
+        Draft6 { ethernet: Ethernet::new(OUTSIDE, self.dom0), ..draft }
     }
 
     /// A message of neighbour discovery from the guest's link-local address to everybody.

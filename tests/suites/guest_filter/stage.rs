@@ -11,6 +11,7 @@
 //! ```
 
 use std::collections::BTreeSet;
+use std::process::Command;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -23,7 +24,7 @@ use testbed::wire::{Catcher, Protocol, Sender};
 
 use crate::admin::Firewall;
 use crate::cast::{
-    Cast, DOM0, MY_LIST, MY_LIST_FOR_NAT, MY_SECOND6, MY4, MY6, NEIGHBOUR, NEIGHBOUR4, NEIGHBOUR6, NEIGHBOURS_LIST, OUTSIDE4,
+    Cast, Marks, DOM0, MY_LIST, MY_LIST_FOR_NAT, MY_SECOND6, MY6, NEIGHBOUR, NEIGHBOUR4, NEIGHBOUR6, NEIGHBOURS_LIST, OUTSIDE4,
     OUTSIDE6, my_link_local, telling,
 };
 
@@ -80,15 +81,27 @@ impl Policy {
     }
 }
 
+/// What else filters in dom0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Around {
+    /// Nothing, and br_netfilter shows bridged packets to nobody.
+    Nothing,
+    /// Nothing, and there is no program that could.
+    NoTools,
+    /// The administrator's packet filter, and br_netfilter shows it bridged packets.
+    Firewall(Firewall),
+}
+
 /// Dom0 and the host outside, before any guest.
 pub struct Host {
     pub mode: Mode,
     pub dom0: Dom0,
     pub outside: Machine,
+    around: Around,
 }
 
 impl Host {
-    pub fn new(mode: Mode, firewall: Firewall) -> Self {
+    pub fn new(mode: Mode, around: Around) -> Self {
         let dom0 = Dom0::new("dom0").unwrap();
         let outside = Machine::new("outside").unwrap();
         let machine = dom0.machine();
@@ -96,7 +109,7 @@ impl Host {
             machine.set_sysctl("net.ipv6.conf.default.accept_dad", "0").unwrap();
         }
         // Where br_netfilter looks at bridged packets, it drops those with nonsense in their headers: only with a firewall, who wants it.
-        let looked_at = if firewall == Firewall::None { "0" } else { "1" };
+        let looked_at = if matches!(around, Around::Firewall(_)) { "1" } else { "0" };
         for table in ["iptables", "ip6tables", "arptables"] {
             machine.set_sysctl(&format!("net.bridge.bridge-nf-call-{table}"), looked_at).unwrap();
         }
@@ -110,8 +123,10 @@ impl Host {
             machine.ip("link set eth0 up").unwrap();
             addresses.iter().for_each(|address| drop(machine.ip(&format!("address add {address} dev eth0")).unwrap()));
         }
-        firewall.load(machine);
-        let host = Self { mode, dom0, outside };
+        if let Around::Firewall(firewall) = around {
+            firewall.load(machine);
+        }
+        let host = Self { mode, dom0, outside, around };
         host.start();
         host
     }
@@ -144,7 +159,8 @@ impl Host {
     pub fn run(&self, line: &str) {
         let mut words = line.split(' ');
         let program = words.next().unwrap();
-        Outcome::of(self.dom0.machine().command(format!("/etc/xen/scripts/{program}")).args(words)).unwrap().success().unwrap();
+        let mut command = self.dom0.machine().command(format!("/etc/xen/scripts/{program}"));
+        Outcome::of(self.around.restrict(command.args(words))).unwrap().success().unwrap();
     }
 
     /// Starts a guest whose kernel says nothing by itself.
@@ -152,7 +168,7 @@ impl Host {
         let guest = Guest::new(domain).unwrap();
         guest.machine().set_sysctl("net.ipv6.conf.default.disable_ipv6", "1").unwrap();
         let vif = guest.attach(&self.dom0, nic).unwrap();
-        let running = Running { guest, vif };
+        let running = Running { guest, vif, around: self.around };
         running.call(Hotplug::Online, words);
         running.guest.machine().ip("link set eth0 up").unwrap();
         running
@@ -163,6 +179,15 @@ impl Host {
 pub struct Running {
     pub guest: Guest,
     pub vif: Vif,
+    around: Around,
+}
+
+impl Around {
+    /// Has a program find none, where there are none.
+    fn restrict(self, command: &mut Command) -> &mut Command {
+        // nsenter itself is found by the path of this process.
+        if self == Self::NoTools { command.env("PATH", "/nowhere") } else { command }
+    }
 }
 
 impl Running {
@@ -170,7 +195,7 @@ impl Running {
     #[track_caller]
     pub fn call(&self, hotplug: Hotplug, words: &[&str]) {
         let mut command = self.vif.hotplug_command(hotplug);
-        Outcome::of(command.args(words).args(hotplug.words())).unwrap().success().unwrap();
+        Outcome::of(self.around.restrict(command.args(words).args(hotplug.words()))).unwrap().success().unwrap();
     }
 
     /// The guest's inside.
@@ -200,13 +225,13 @@ pub struct Stage {
 
 impl Stage {
     /// Both guests online, their links up.
-    pub fn new(mode: Mode, policy: Policy, firewall: Firewall) -> Self {
-        Self::with_nic(mode, mode.nic(mode.my_list()), &[policy.word()], firewall)
+    pub fn new(mode: Mode, policy: Policy, around: Around) -> Self {
+        Self::with_nic(mode, mode.nic(mode.my_list()), &[policy.word()], around)
     }
 
     /// The same with a card and words of the caller's.
-    pub fn with_nic(mode: Mode, nic: Nic, words: &[&str], firewall: Firewall) -> Self {
-        let host = Host::new(mode, firewall);
+    pub fn with_nic(mode: Mode, nic: Nic, words: &[&str], around: Around) -> Self {
+        let host = Host::new(mode, around);
         let device = nic.vifname.clone().unwrap_or_else(|| "vif1.0".to_owned());
         let me = host.start_guest(1, nic, words);
         let neighbour = host.start_guest(2, mode.nic(NEIGHBOURS_LIST), words);
@@ -239,23 +264,38 @@ impl Stage {
 
     /// Sends frames from the guest in one go, and tells which markers reached anybody. Everything has arrived, or never will, once the
     /// legal frames behind have arrived.
-    pub fn fire(&mut self, frames: &[Frame], marks: &mut crate::cast::Marks) -> Arrived {
+    pub fn fire(&mut self, frames: &[Frame], marks: &mut Marks) -> Arrived {
         self.expect_claims(frames);
         let last = self.sentinels(marks);
         self.sender.send_in_order(frames.iter().chain(last.iter().map(|(frame, _)| frame))).unwrap();
         self.await_sentinels(&last);
-        let mut arrived = Arrived::new();
-        for witness in self.witnesses.iter_mut().chain(&mut self.stack) {
-            arrived.extend(witness.seen().unwrap());
-        }
+        let mut arrived = self.seen();
         arrived.extend(self.answers.seen().unwrap());
         arrived.extend(self.believed());
         arrived.retain(|marker| last.iter().all(|(_, other)| other != marker));
         arrived
     }
 
+    /// The same from the host outside, where dom0 is a router.
+    pub fn fire_from_outside(&mut self, frames: &[Frame], marks: &mut Marks) -> Arrived {
+        let [through, own] = [(); 2].map(|()| marks.next());
+        let last = [(through, NEIGHBOUR4), (own, DOM0)].map(|(marker, to)| self.cast.from_outside(marker).from(OUTSIDE4).to(to).frame());
+        let sender = Sender::new(&self.host.outside, "eth0").unwrap();
+        sender.send_in_order(frames.iter().chain(&last)).unwrap();
+        self.witnesses[0].wait_for(through, PATIENCE).unwrap();
+        self.stack.last_mut().unwrap().wait_for(own, PATIENCE).unwrap();
+        // The host outside sees what it sends to dom0 only if dom0 sends it back.
+        let mut arrived = self.seen();
+        arrived.retain(|marker| *marker != through && *marker != own);
+        arrived
+    }
+
+    fn seen(&mut self) -> Arrived {
+        self.witnesses.iter_mut().chain(&mut self.stack).flat_map(|witness| witness.seen().unwrap().clone()).collect()
+    }
+
     /// One legal frame to each witness.
-    fn sentinels(&self, marks: &mut crate::cast::Marks) -> Vec<(Frame, Marker)> {
+    fn sentinels(&self, marks: &mut Marks) -> Vec<(Frame, Marker)> {
         let cast = self.cast;
         if self.host.mode == Mode::Bridge {
             let marker = marks.next();
@@ -296,10 +336,12 @@ impl Stage {
             return;
         }
         let senders = frames.iter().filter_map(|frame| Some(sender_and_target(frame.bytes())?.0));
-        let claimed = senders.filter(|sender| telling::by_claimed(*sender).is_some() || *sender == MY4);
+        let claimed = senders.filter(|sender| telling::by_claimed(*sender).is_some());
         let lines: String =
             claimed.map(|sender| format!("neigh replace {sender} lladdr {NOBODY} dev {} nud stale\n", self.device)).collect();
         self.host.dom0.machine().shell(&format!("ip -batch - <<'END'\n{lines}END")).unwrap();
+        // Within the tick of the clock in which an entry has changed, it does not change again. The slowest clocks have 100 ticks a second.
+        std::thread::sleep(Duration::from_millis(20));
     }
 
     /// The markers that dom0's neighbour table shows to be believed.
@@ -325,10 +367,11 @@ const NOBODY: &str = "02:00:00:00:00:99";
 fn cast(mode: Mode, dom0: &Machine, device: &str) -> Cast {
     if mode == Mode::Bridge {
         let (gateway4, gateway6) = ("192.168.2.1".parse().unwrap(), "2001:db8:2::1".parse().unwrap());
-        return Cast { hop: NEIGHBOUR, gateway4, gateway6 };
+        return Cast { hop: NEIGHBOUR, dom0: NEIGHBOUR, gateway4, gateway6 };
     }
     let hop = dom0.shell(&format!("cat /sys/class/net/{device}/address")).unwrap();
-    Cast { hop: Mac::parse(hop.trim()).unwrap(), gateway4: OUTSIDE4, gateway6: OUTSIDE6 }
+    let dom0 = Mac::parse(&stable_mac("dom0", "eth0")).unwrap();
+    Cast { hop: Mac::parse(hop.trim()).unwrap(), dom0, gateway4: OUTSIDE4, gateway6: OUTSIDE6 }
 }
 
 /// Dom0's own ears, also for the groups that it would not listen to by itself.
