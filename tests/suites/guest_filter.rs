@@ -14,8 +14,14 @@ mod attacks;
 mod case;
 #[path = "guest_filter/cast.rs"]
 mod cast;
+#[path = "guest_filter/exchanges.rs"]
+mod exchanges;
+#[path = "guest_filter/flood.rs"]
+mod flood;
 #[path = "guest_filter/legal.rs"]
 mod legal;
+#[path = "guest_filter/rounds.rs"]
+mod rounds;
 #[path = "guest_filter/stage.rs"]
 mod stage;
 #[path = "guest_filter/uplink.rs"]

@@ -24,7 +24,7 @@ use testbed::wire::{Catcher, Protocol, Sender};
 
 use crate::admin::Firewall;
 use crate::cast::{
-    Cast, Marks, DOM0, MY_LIST, MY_LIST_FOR_NAT, MY_SECOND6, MY6, NEIGHBOUR, NEIGHBOUR4, NEIGHBOUR6, NEIGHBOURS_LIST, OUTSIDE4,
+    Cast, DOM0, MY_LIST, MY_LIST_FOR_NAT, MY_SECOND6, MY6, Marks, NEIGHBOUR, NEIGHBOUR4, NEIGHBOUR6, NEIGHBOURS_LIST, OUTSIDE4,
     OUTSIDE6, my_link_local, telling,
 };
 
@@ -175,6 +175,13 @@ impl Host {
     }
 }
 
+/// Calls the vif program, which must succeed.
+#[track_caller]
+pub fn call(vif: &Vif, hotplug: Hotplug, words: &[&str]) {
+    let mut command = vif.hotplug_command(hotplug);
+    Outcome::of(command.args(words).args(hotplug.words())).unwrap().success().unwrap();
+}
+
 /// A guest and its card.
 pub struct Running {
     pub guest: Guest,
@@ -279,7 +286,8 @@ impl Stage {
     /// The same from the host outside, where dom0 is a router.
     pub fn fire_from_outside(&mut self, frames: &[Frame], marks: &mut Marks) -> Arrived {
         let [through, own] = [(); 2].map(|()| marks.next());
-        let last = [(through, NEIGHBOUR4), (own, DOM0)].map(|(marker, to)| self.cast.from_outside(marker).from(OUTSIDE4).to(to).frame());
+        let last =
+            [(through, NEIGHBOUR4), (own, DOM0)].map(|(marker, to)| self.cast.from_outside(marker).from(OUTSIDE4).to(to).frame());
         let sender = Sender::new(&self.host.outside, "eth0").unwrap();
         sender.send_in_order(frames.iter().chain(&last)).unwrap();
         self.witnesses[0].wait_for(through, PATIENCE).unwrap();
@@ -364,7 +372,8 @@ impl Stage {
 /// A MAC address that no frame claims.
 const NOBODY: &str = "02:00:00:00:00:99";
 
-fn cast(mode: Mode, dom0: &Machine, device: &str) -> Cast {
+/// What frames must know of this host; the device is a guest's.
+pub fn cast(mode: Mode, dom0: &Machine, device: &str) -> Cast {
     if mode == Mode::Bridge {
         let (gateway4, gateway6) = ("192.168.2.1".parse().unwrap(), "2001:db8:2::1".parse().unwrap());
         return Cast { hop: NEIGHBOUR, dom0: NEIGHBOUR, gateway4, gateway6 };
