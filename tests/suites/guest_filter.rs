@@ -14,6 +14,8 @@ mod attacks;
 mod case;
 #[path = "guest_filter/cast.rs"]
 mod cast;
+#[path = "guest_filter/changes.rs"]
+mod changes;
 #[path = "guest_filter/exchanges.rs"]
 mod exchanges;
 #[path = "guest_filter/flood.rs"]
@@ -29,23 +31,22 @@ mod uplink;
 
 use admin::Firewall;
 use case::Case;
-use cast::Marks;
 use legal::LEGAL;
-use stage::{Around, Mode, Policy, Stage};
+use stage::{Around, Mode, Policy, Port, Setup, Stage};
 use testbed::frame::Frame;
+use testbed::guest::Nic;
 
 /// Plays cases on a stage, and tells which went otherwise than they should.
 fn play<'a>(stage: &mut Stage, policy: Policy, cases: impl Iterator<Item = &'a Case>) -> Vec<String> {
     let mode = stage.host.mode;
-    let mut marks = Marks::default();
     let mut frames: Vec<Frame> = Vec::new();
     let mut played = Vec::new();
     for case in cases.filter(|case| case.modes.contains(&mode)) {
-        let marker = marks.next();
+        let marker = stage.mark();
         frames.extend((case.frames)(stage.cast, marker));
         played.push((case, marker));
     }
-    let arrived = stage.fire(&frames, &mut marks);
+    let arrived = stage.fire(&frames);
     let wrong = played.into_iter().filter_map(|(case, marker)| {
         let arrives = arrived.contains(&marker);
         let verdict = if arrives { "arrives" } else { "does not arrive" };
@@ -71,6 +72,58 @@ fn every_frame_arrives_where_nothing_is_filtered() {
 fn there_are_enough_cases() {
     assert!(attacks::all().count() >= 60, "{} attacks", attacks::all().count());
     assert!(LEGAL.len() >= 25, "{} legal exchanges", LEGAL.len());
+}
+
+/// Plays everything with a guest that came in a way of its own, and is under this policy then.
+#[track_caller]
+fn play_setup(mode: Mode, policy: Policy, setup: Setup) {
+    let mut stage = Stage::set(mode, setup, Around::Nothing);
+    let wrong = play(&mut stage, policy, LEGAL.iter().chain(attacks::all()));
+    assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
+}
+
+/// A card whose device is renamed.
+fn renamed(mode: Mode) -> Setup<'static> {
+    let setup = Setup::of(mode);
+    Setup { nic: Nic { vifname: Some("web0".to_owned()), ..setup.nic }, ..setup }
+}
+
+#[test]
+fn addresses_alone_ask_for_the_filter() {
+    Mode::ALL.into_iter().for_each(|mode| play_setup(mode, Policy::Ip, Setup::of(mode)));
+}
+
+#[test]
+fn yes_asks_for_it_too() {
+    play_setup(Mode::Bridge, Policy::Ip, Setup { words: &["antispoof=yes"], ..Setup::of(Mode::Bridge) });
+}
+
+#[test]
+fn no_word_of_it_takes_addresses_as_what_hooks_want() {
+    play_setup(Mode::Bridge, Policy::No, Setup { words: &["antispoof=no"], ..Setup::of(Mode::Bridge) });
+}
+
+#[test]
+fn a_renamed_device_is_filtered_by_its_new_name() {
+    for mode in [Mode::Bridge, Mode::Route] {
+        play_setup(mode, Policy::Strict, Setup { words: &["antispoof=strict"], ..renamed(mode) });
+    }
+}
+
+#[test]
+fn xenstore_goes_before_the_command_line() {
+    let mode = Mode::Bridge;
+    play_setup(mode, Policy::Strict, Setup { keys: &[("antispoof", "strict")], words: &["antispoof=no"], ..Setup::of(mode) });
+    play_setup(mode, Policy::No, Setup { keys: &[("antispoof", "no")], words: &["antispoof=strict"], ..Setup::of(mode) });
+}
+
+#[test]
+fn an_emulated_card_is_filtered() {
+    for mode in [Mode::Bridge, Mode::Route] {
+        play_setup(mode, Policy::No, Setup { words: &["antispoof=no"], port: Port::Tap, ..Setup::of(mode) });
+        play_setup(mode, Policy::Ip, Setup { port: Port::Tap, ..Setup::of(mode) });
+        play_setup(mode, Policy::Strict, Setup { words: &["antispoof=strict"], port: Port::Tap, ..renamed(mode) });
+    }
 }
 
 /// Makes two tests of each mode and each thing that may be around: one for each policy.

@@ -19,12 +19,12 @@ use testbed::frame::arp::sender_and_target;
 use testbed::frame::ipv6::{ALL_DHCP_SERVERS, ALL_MLD_ROUTERS, ALL_ROUTERS, solicited_node};
 use testbed::frame::{Frame, Mac, Marker};
 use testbed::guest::{Dom0, Guest, Hotplug, Nic, Outcome, Vif};
-use testbed::machine::{Machine, Programs, connect, stable_mac};
+use testbed::machine::{Machine, Programs, connect, stable_mac, wait_for};
 use testbed::wire::{Catcher, Protocol, Sender};
 
 use crate::admin::Firewall;
 use crate::cast::{
-    Cast, DOM0, MY_LIST, MY_LIST_FOR_NAT, MY_SECOND6, MY6, Marks, NEIGHBOUR, NEIGHBOUR4, NEIGHBOUR6, NEIGHBOURS_LIST, OUTSIDE4,
+    Cast, DOM0, ME, MY_LIST, MY_LIST_FOR_NAT, MY_SECOND6, MY6, Marks, NEIGHBOUR, NEIGHBOUR4, NEIGHBOUR6, NEIGHBOURS_LIST, OUTSIDE4,
     OUTSIDE6, my_link_local, telling,
 };
 
@@ -165,9 +165,17 @@ impl Host {
 
     /// Starts a guest whose kernel says nothing by itself.
     pub fn start_guest(&self, domain: u16, nic: Nic, words: &[&str]) -> Running {
+        self.start_guest_with_keys(domain, nic, &[], words)
+    }
+
+    /// The same with more keys in XenStore than the card knows of.
+    pub fn start_guest_with_keys(&self, domain: u16, nic: Nic, keys: &[(&str, &str)], words: &[&str]) -> Running {
         let guest = Guest::new(domain).unwrap();
         guest.machine().set_sysctl("net.ipv6.conf.default.disable_ipv6", "1").unwrap();
         let vif = guest.attach(&self.dom0, nic).unwrap();
+        for (key, value) in keys {
+            self.dom0.store().write(&format!("{}/{key}", vif.backend_path()), value).unwrap();
+        }
         let running = Running { guest, vif, around: self.around };
         running.call(Hotplug::Online, words);
         running.guest.machine().ip("link set eth0 up").unwrap();
@@ -211,6 +219,32 @@ impl Running {
     }
 }
 
+/// How the guest under test comes.
+pub struct Setup<'a> {
+    pub nic: Nic,
+    /// Keys in XenStore.
+    pub keys: &'a [(&'a str, &'a str)],
+    /// Words of the command line.
+    pub words: &'a [&'a str],
+    pub port: Port,
+}
+
+impl Setup<'_> {
+    /// With all its addresses, and not a word more.
+    pub fn of(mode: Mode) -> Self {
+        Self { nic: mode.nic(mode.my_list()), keys: &[], words: &[], port: Port::Vif }
+    }
+}
+
+/// By which of its devices the guest under test sends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Port {
+    /// The vif.
+    Vif,
+    /// The emulated card.
+    Tap,
+}
+
 /// What reached whom.
 pub type Arrived = BTreeSet<Marker>;
 
@@ -228,21 +262,27 @@ pub struct Stage {
     stack: Vec<Catcher>,
     /// What dom0 answers to the guest.
     answers: Catcher,
+    /// Catchers forget nothing: no marker is sent twice.
+    marks: Marks,
 }
 
 impl Stage {
     /// Both guests online, their links up.
     pub fn new(mode: Mode, policy: Policy, around: Around) -> Self {
-        Self::with_nic(mode, mode.nic(mode.my_list()), &[policy.word()], around)
+        Self::set(mode, Setup { words: &[policy.word()], ..Setup::of(mode) }, around)
     }
 
-    /// The same with a card and words of the caller's.
-    pub fn with_nic(mode: Mode, nic: Nic, words: &[&str], around: Around) -> Self {
+    /// The same with what the caller says of the guest under test.
+    pub fn set(mode: Mode, setup: Setup, around: Around) -> Self {
         let host = Host::new(mode, around);
-        let device = nic.vifname.clone().unwrap_or_else(|| "vif1.0".to_owned());
-        let me = host.start_guest(1, nic, words);
-        let neighbour = host.start_guest(2, mode.nic(NEIGHBOURS_LIST), words);
+        let name = setup.nic.vifname.clone().unwrap_or_else(|| "vif1.0".to_owned());
+        let me = host.start_guest_with_keys(1, setup.nic, setup.keys, setup.words);
+        let neighbour = host.start_guest(2, mode.nic(NEIGHBOURS_LIST), setup.words);
         let dom0 = host.dom0.machine();
+        let (device, inner) = match setup.port {
+            Port::Vif => (name, "eth0"),
+            Port::Tap => (plug_tap(dom0, &me, &name, setup.words), "tap0"),
+        };
         let mut witnesses =
             vec![Catcher::on_device(neighbour.inside(), "eth0").unwrap(), Catcher::on_device(&host.outside, "eth0").unwrap()];
         let mut stack = Vec::new();
@@ -253,27 +293,23 @@ impl Stage {
             prepare_neighbours(dom0, &device);
         }
         let cast = cast(mode, dom0, &device);
-        let sender = Sender::new(me.inside(), "eth0").unwrap();
-        let answers = Catcher::on_device(me.inside(), "eth0").unwrap();
-        let stage = Self { host, me, neighbour, cast, device, sender, witnesses, stack, answers };
-        stage.await_carrier();
-        stage
+        let sender = Sender::new(me.inside(), inner).unwrap();
+        let answers = Catcher::on_device(me.inside(), inner).unwrap();
+        await_carrier(me.inside(), inner);
+        await_carrier(neighbour.inside(), "eth0");
+        Self { host, me, neighbour, cast, device, sender, witnesses, stack, answers, marks: Marks::default() }
     }
 
-    fn await_carrier(&self) {
-        for guest in [&self.me, &self.neighbour] {
-            testbed::machine::wait_for("the guest's carrier", PATIENCE, || {
-                Ok(guest.inside().shell("cat /sys/class/net/eth0/carrier 2>/dev/null || true")?.trim() == "1")
-            })
-            .unwrap();
-        }
+    /// A marker that no other frame of this stage has.
+    pub fn mark(&mut self) -> Marker {
+        self.marks.next()
     }
 
     /// Sends frames from the guest in one go, and tells which markers reached anybody. Everything has arrived, or never will, once the
     /// legal frames behind have arrived.
-    pub fn fire(&mut self, frames: &[Frame], marks: &mut Marks) -> Arrived {
+    pub fn fire(&mut self, frames: &[Frame]) -> Arrived {
         self.expect_claims(frames);
-        let last = self.sentinels(marks);
+        let last = self.sentinels();
         self.sender.send_in_order(frames.iter().chain(last.iter().map(|(frame, _)| frame))).unwrap();
         self.await_sentinels(&last);
         let mut arrived = self.seen();
@@ -283,9 +319,22 @@ impl Stage {
         arrived
     }
 
+    /// After `online` again: what dom0 knows of the guest's neighbour may have gone, and it answers late again.
+    pub fn prepare_again(&self) {
+        if self.host.mode != Mode::Bridge {
+            prepare_neighbours(self.host.dom0.machine(), &self.device);
+        }
+        await_carrier(self.me.inside(), "eth0");
+    }
+
+    /// Waits until a frame of somebody else's has come to the guest.
+    pub fn await_at_guest(&mut self, marker: Marker) {
+        self.answers.wait_for(marker, PATIENCE).unwrap();
+    }
+
     /// The same from the host outside, where dom0 is a router.
-    pub fn fire_from_outside(&mut self, frames: &[Frame], marks: &mut Marks) -> Arrived {
-        let [through, own] = [(); 2].map(|()| marks.next());
+    pub fn fire_from_outside(&mut self, frames: &[Frame]) -> Arrived {
+        let [through, own] = [(); 2].map(|()| self.mark());
         let last =
             [(through, NEIGHBOUR4), (own, DOM0)].map(|(marker, to)| self.cast.from_outside(marker).from(OUTSIDE4).to(to).frame());
         let sender = Sender::new(&self.host.outside, "eth0").unwrap();
@@ -303,13 +352,13 @@ impl Stage {
     }
 
     /// One legal frame to each witness.
-    fn sentinels(&self, marks: &mut Marks) -> Vec<(Frame, Marker)> {
+    fn sentinels(&mut self) -> Vec<(Frame, Marker)> {
         let cast = self.cast;
         if self.host.mode == Mode::Bridge {
-            let marker = marks.next();
+            let marker = self.mark();
             return vec![(cast.v4(marker).to_all().frame(), marker)];
         }
-        let [neighbour, outside, own, asked] = [(); 4].map(|()| marks.next());
+        let [neighbour, outside, own, asked] = [(); 4].map(|()| self.mark());
         vec![
             (cast.v4(neighbour).frame(), neighbour),
             (cast.v4(outside).to(OUTSIDE4).frame(), outside),
@@ -329,7 +378,7 @@ impl Stage {
         }
         self.stack.last_mut().unwrap().wait_for(markers[2], PATIENCE).unwrap();
         let answers = &mut self.answers;
-        testbed::machine::wait_for("dom0's answer to ARP", PATIENCE, || {
+        wait_for("dom0's answer to ARP", PATIENCE, || {
             let asked = |bytes: &[u8]| telling::by_asked(sender_and_target(bytes)?.0);
             answers.read(asked)?;
             Ok(answers.seen()?.contains(&markers[3]))
@@ -367,6 +416,22 @@ impl Stage {
         });
         markers.collect()
     }
+}
+
+/// Gives the guest its emulated card. The device that qemu would have is one end of a cable here, as the vif is: the program cannot tell.
+fn plug_tap(dom0: &Machine, me: &Running, name: &str, words: &[&str]) -> String {
+    let pid = me.inside().pid();
+    dom0.ip(&format!("link add name {} type veth peer name tap0 address {ME} netns {pid}", me.vif.tap_name())).unwrap();
+    me.call(Hotplug::Add, words);
+    me.inside().ip("link set tap0 up").unwrap();
+    format!("{name}-emu")
+}
+
+fn await_carrier(guest: &Machine, device: &str) {
+    wait_for("the guest's carrier", PATIENCE, || {
+        Ok(guest.shell(&format!("cat /sys/class/net/{device}/carrier 2>/dev/null || true"))?.trim() == "1")
+    })
+    .unwrap();
 }
 
 /// A MAC address that no frame claims.

@@ -4,7 +4,7 @@ use testbed::frame::Marker;
 use testbed::frame::upper::ping;
 use testbed::frame::{Frame, icmpv6};
 
-use crate::cast::{Cast, DOM0, DOM0_6, MY_SECOND4, MY_SECOND6, Marks, OTHER4};
+use crate::cast::{Cast, DOM0, DOM0_6, MY_SECOND4, MY_SECOND6, OTHER4};
 use crate::stage::{Around, Mode, Policy, Stage};
 
 type Attack = (&'static str, fn(Cast, Marker) -> Frame);
@@ -39,10 +39,9 @@ fn play(mode: Mode, policy: Policy) -> Vec<String> {
     let mut stage = Stage::new(mode, policy, Around::Nothing);
     let networks = if mode == Mode::Route { ATTACKS_ON_NETWORKS } else { &[] };
     let attacks = ATTACKS.iter().chain(networks).map(|attack| (attack, policy == Policy::No));
-    let mut marks = Marks::default();
-    let played: Vec<_> = attacks.chain(LEGAL.iter().map(|legal| (legal, true))).map(|case| (case, marks.next())).collect();
+    let played: Vec<_> = attacks.chain(LEGAL.iter().map(|legal| (legal, true))).map(|case| (case, stage.mark())).collect();
     let frames: Vec<Frame> = played.iter().map(|(((_, frame), _), marker)| frame(stage.cast, *marker)).collect();
-    let arrived = stage.fire_from_outside(&frames, &mut marks);
+    let arrived = stage.fire_from_outside(&frames);
     let wrong = played.iter().filter(|((_, arrives), marker)| arrived.contains(marker) != *arrives);
     wrong.map(|(((name, _), arrives), _)| format!("{mode:?}, {policy:?}: {name}: arrives should be {arrives}")).collect()
 }

@@ -1,0 +1,150 @@
+//! What changes while a guest lives: its addresses, its policy, and the link-local addresses that it announces.
+
+use std::net::Ipv6Addr;
+
+use testbed::frame::icmpv6::{NdOption, OVERRIDE, neighbour_advertisement, neighbour_solicitation};
+use testbed::frame::ipv6::{Ipv6, solicited_node};
+use testbed::frame::upper::udp;
+use testbed::frame::{Ethernet, Frame, Mac, Marker};
+use testbed::guest::Hotplug;
+use testbed::wire::Sender;
+
+use crate::attacks::OTHER_PROTOCOLS;
+use crate::case::{Case, StoppedBy};
+use crate::cast::{Cast, ME, MY_SECOND4, NEIGHBOUR, OTHER4, target_option};
+use crate::legal::LEGAL;
+use crate::stage::{Around, Mode, Policy, Setup, Stage};
+use crate::{attacks, play};
+
+/// Which of the frames arrive.
+fn arrive(stage: &mut Stage, frames: &[fn(Cast, Marker) -> Frame]) -> Vec<bool> {
+    let sent: Vec<(Marker, Frame)> = frames
+        .iter()
+        .map(|frame| {
+            let n = stage.mark();
+            (n, frame(stage.cast, n))
+        })
+        .collect();
+    let frames: Vec<Frame> = sent.iter().map(|(_, frame)| frame.clone()).collect();
+    let arrived = stage.fire(&frames);
+    sent.iter().map(|(marker, _)| arrived.contains(marker)).collect()
+}
+
+/// From the address that a guest always has, from one that it had, and from one that it gets. The sentinels come from the first.
+const MINE_MINE_AND_OTHER: &[fn(Cast, Marker) -> Frame] =
+    &[|c, n| c.v4(n).frame(), |c, n| c.v4(n).from(MY_SECOND4).frame(), |c, n| c.v4(n).from(OTHER4).frame()];
+
+#[test]
+fn online_again_replaces_the_addresses() {
+    for mode in Mode::ALL {
+        let mut stage = Stage::new(mode, Policy::Ip, Around::Nothing);
+        assert_eq!(arrive(&mut stage, MINE_MINE_AND_OTHER), [true, true, false], "{mode:?}");
+        let path = format!("{}/ip", stage.me.vif.backend_path());
+        stage.host.dom0.store().write(&path, "192.168.2.10 192.168.2.30").unwrap();
+        stage.me.call(Hotplug::Online, &[]);
+        stage.prepare_again();
+        assert_eq!(arrive(&mut stage, MINE_MINE_AND_OTHER), [true, false, true], "{mode:?}");
+    }
+}
+
+#[test]
+fn online_again_replaces_the_policy() {
+    for mode in Mode::ALL {
+        let mut stage = Stage::new(mode, Policy::Strict, Around::Nothing);
+        let mut wrong = Vec::new();
+        for policy in [Policy::No, Policy::Ip, Policy::Strict] {
+            stage.me.call(Hotplug::Online, &[policy.word()]);
+            stage.prepare_again();
+            // Bridges that lost their way to the neighbour say nothing of the filter.
+            wrong.extend(play(&mut stage, policy, attacks::ADDRESSES.iter().chain(attacks::ARP).chain(attacks::DISCOVERY)));
+        }
+        assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
+    }
+}
+
+/// Whether a case is one that even a guest without known addresses can be held to.
+fn is_of_the_link(case: &Case) -> bool {
+    let other_mac = case.name.contains("MAC address that")
+        || case.name.contains("Ethernet address")
+        || case.name.contains("MAC address inside");
+    other_mac || case.stopped_by == StoppedBy::Strict
+}
+
+#[test]
+fn a_guest_without_addresses_is_held_to_its_mac_address() {
+    let mode = Mode::Bridge;
+    for words in ["antispoof=strict", "antispoof=yes"] {
+        let setup = Setup { nic: mode.nic(""), words: &[words], ..Setup::of(mode) };
+        let mut stage = Stage::set(mode, setup, Around::Nothing);
+        let tagged = OTHER_PROTOCOLS.iter().filter(|case| case.name.contains("VLAN") || case.name.len() < 10);
+        let mut wrong = play(&mut stage, Policy::Strict, attacks::all().filter(|case| is_of_the_link(case)).chain(tagged));
+        wrong.extend(play(&mut stage, Policy::Strict, LEGAL.iter()));
+        assert!(wrong.is_empty(), "{words}:\n{}", wrong.join("\n"));
+        // Whose address it is, nobody knows.
+        assert_eq!(arrive(&mut stage, MINE_MINE_AND_OTHER), [true, true, true]);
+    }
+}
+
+const PRIVATE: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0x1234, 0x5678, 0x9abc, 0xdef0);
+
+/// A guest asks whether anybody has the address already, as its kernel does before it uses one.
+fn announcement(mac: Mac, address: Ipv6Addr, marker: Marker) -> Frame {
+    let group = solicited_node(address);
+    let segment = neighbour_solicitation(address, &[NdOption::Nonce(marker)]);
+    Ethernet::new(mac, Mac::of_group(group)).carrying(Ipv6::new(Ipv6Addr::UNSPECIFIED, group).hops(255).carrying(segment))
+}
+
+fn in_the_name_of(address: Ipv6Addr) -> [fn(Cast, Marker) -> Frame; 3] {
+    assert_eq!(address, PRIVATE);
+    [
+        |c, n| c.nd(udp(5353, 5353, &n.bytes())).from(PRIVATE).frame(),
+        |c, n| c.nd(neighbour_advertisement(OVERRIDE, PRIVATE, &target_option(ME, n))).from(PRIVATE).frame(),
+        |c, n| c.nd(neighbour_advertisement(OVERRIDE, PRIVATE, &target_option(ME, n))).frame(),
+    ]
+}
+
+#[test]
+fn a_link_local_address_is_a_guests_once_it_was_announced() {
+    for mode in Mode::ALL {
+        for policy in [Policy::Ip, Policy::Strict] {
+            let mut stage = Stage::new(mode, policy, Around::Nothing);
+            assert_eq!(arrive(&mut stage, &in_the_name_of(PRIVATE)), [false; 3], "{mode:?}, {policy:?}");
+            let announced = stage.mark();
+            let _ = stage.fire(&[announcement(ME, PRIVATE, announced)]);
+            assert_eq!(arrive(&mut stage, &in_the_name_of(PRIVATE)), [true; 3], "{mode:?}, {policy:?}");
+        }
+    }
+}
+
+#[test]
+fn a_link_local_address_that_another_guest_announced_is_taken() {
+    for policy in [Policy::Ip, Policy::Strict] {
+        let mut stage = Stage::new(Mode::Bridge, policy, Around::Nothing);
+        let theirs = stage.mark();
+        let neighbour = Sender::new(stage.neighbour.inside(), "eth0").unwrap();
+        neighbour.send_in_order([&announcement(NEIGHBOUR, PRIVATE, theirs)]).unwrap();
+        stage.await_at_guest(theirs);
+        let mine = stage.mark();
+        assert!(!stage.fire(&[announcement(ME, PRIVATE, mine)]).contains(&mine), "{policy:?}: the guest announces it, too");
+        assert_eq!(arrive(&mut stage, &in_the_name_of(PRIVATE)), [false; 3], "{policy:?}");
+    }
+}
+
+#[test]
+fn a_guest_that_announces_without_end_shuts_nobody_out() {
+    const ANNOUNCEMENTS: u16 = 20_000;
+    let mut stage = Stage::new(Mode::Bridge, Policy::Ip, Around::Nothing);
+    let address = |number: u16| Ipv6Addr::new(0xfe80, 0, 0, 0, 1, 2, 3, number);
+    for first in (0..ANNOUNCEMENTS).step_by(1000) {
+        let frames: Vec<Frame> = (first..first + 1000).map(|number| announcement(ME, address(number), Marker(0))).collect();
+        stage.fire(&frames);
+    }
+    let (announced, used) = (stage.mark(), stage.mark());
+    let neighbour = Sender::new(stage.neighbour.inside(), "eth0").unwrap();
+    let group = testbed::frame::ipv6::ALL_NODES;
+    let packet = Ipv6::new(PRIVATE, group).carrying(udp(5353, 5353, &used.bytes()));
+    let packet = Ethernet::new(NEIGHBOUR, Mac::of_group(group)).carrying(packet);
+    neighbour.send_in_order([&announcement(NEIGHBOUR, PRIVATE, announced), &packet]).unwrap();
+    stage.await_at_guest(announced);
+    stage.await_at_guest(used);
+}
