@@ -135,8 +135,13 @@ impl Marker {
         [&Self::SIGN[..], &self.0.to_be_bytes()].concat()
     }
 
-    /// The first marker among some bytes.
+    /// The marker of a frame, or of what is left of it.
     pub fn find(bytes: &[u8]) -> Option<Self> {
+        Self::among(bytes).or_else(|| icmpv6::reserved_marker(bytes))
+    }
+
+    /// The first marker among some bytes.
+    fn among(bytes: &[u8]) -> Option<Self> {
         let start = bytes.windows(Self::SIGN.len()).position(|window| window == Self::SIGN)?;
         let number = bytes.get(start + Self::SIGN.len()..)?.first_chunk()?;
         Some(Self(u32::from_be_bytes(*number)))

@@ -14,10 +14,7 @@ use testbed::frame::upper::{icmp, ping, tcp_syn, udp};
 use testbed::frame::{BROADCAST, CUSTOMER, Ethernet, Frame, Mac, Marker, Payload, SERVICE, icmpv6};
 
 use crate::case::table;
-use crate::cast::{
-    FAR4, FAR6, ME, MY4, MY6, NEIGHBOUR, NEIGHBOUR4, NEIGHBOUR6, OTHER, OTHER4, OTHER6, my_link_local, source_option,
-    target_option, telling,
-};
+use crate::cast::{FAR4, FAR6, ME, MY4, MY6, NEIGHBOUR, NEIGHBOUR4, NEIGHBOUR6, OTHER, OTHER4, OTHER6, my_link_local, telling};
 
 fn ip4(a: u8, b: u8, c: u8, d: u8) -> Ipv4Addr {
     Ipv4Addr::new(a, b, c, d)
@@ -143,39 +140,38 @@ table! { DHCP:
 }
 
 table! { DISCOVERY:
-    Ip EVERYWHERE "a neighbour solicitation with another MAC address inside" |c, n| vec![c.nd(neighbour_solicitation(NEIGHBOUR6, &source_option(OTHER, n))).frame()];
-    Ip EVERYWHERE "a neighbour solicitation with another MAC address behind a first option" |c, n| {
-        let [source, nonce] = source_option(OTHER, n);
-        vec![c.nd(neighbour_solicitation(NEIGHBOUR6, &[nonce, source])).frame()]
-    };
-    Ip EVERYWHERE "a neighbour solicitation from another guest's address" |c, n| vec![c.nd(neighbour_solicitation(NEIGHBOUR6, &source_option(ME, n))).from(OTHER6).frame()];
-    Ip EVERYWHERE "a neighbour solicitation from another guest's link-local address" |c, n| vec![c.nd(neighbour_solicitation(NEIGHBOUR6, &source_option(ME, n))).from(link_local(NEIGHBOUR)).frame()];
-    Ip EVERYWHERE "a neighbour solicitation from another Ethernet address" |c, n| vec![c.nd(neighbour_solicitation(NEIGHBOUR6, &source_option(ME, n))).from_mac(OTHER).frame()];
-    Ip EVERYWHERE "a neighbour advertisement of another guest's address, to override" |c, n| vec![c.nd(neighbour_advertisement(OVERRIDE, OTHER6, &target_option(ME, n))).frame()];
-    Ip EVERYWHERE "a neighbour advertisement of another guest's address, as an answer" |c, n| vec![c.nd(neighbour_advertisement(SOLICITED, OTHER6, &target_option(ME, n))).from(MY6).frame()];
-    Ip EVERYWHERE "a neighbour advertisement of the gateway" |c, n| vec![c.nd(neighbour_advertisement(OVERRIDE | ROUTER, c.gateway6, &target_option(ME, n))).frame()];
-    Ip EVERYWHERE "a neighbour advertisement of the gateway's link-local address" |c, n| vec![c.nd(neighbour_advertisement(OVERRIDE | ROUTER, ip6("fe80::1"), &target_option(ME, n))).frame()];
-    Ip EVERYWHERE "a neighbour advertisement of another guest's link-local address" |c, n| vec![c.nd(neighbour_advertisement(OVERRIDE, link_local(NEIGHBOUR), &target_option(ME, n))).frame()];
-    Ip EVERYWHERE "a neighbour advertisement with another MAC address inside" |c, n| vec![c.nd(neighbour_advertisement(OVERRIDE, MY6, &target_option(OTHER, n))).from(MY6).frame()];
-    Ip EVERYWHERE "a neighbour advertisement without a MAC address of another guest's address" |c, n| vec![c.nd(neighbour_advertisement(0, OTHER6, &[NdOption::Nonce(n)])).frame()];
-    Ip EVERYWHERE "a neighbour advertisement from another guest's address" |c, n| vec![c.nd(neighbour_advertisement(OVERRIDE, MY6, &target_option(ME, n))).from(OTHER6).frame()];
-    Ip EVERYWHERE "duplicate address detection of another guest's address" |c, n| vec![c.nd(neighbour_solicitation(OTHER6, &[NdOption::Nonce(n)])).from(Ipv6Addr::UNSPECIFIED).frame()];
-    Ip EVERYWHERE "duplicate address detection from another Ethernet address" |c, n| vec![c.nd(neighbour_solicitation(MY6, &[NdOption::Nonce(n)])).from(Ipv6Addr::UNSPECIFIED).from_mac(OTHER).frame()];
-    Ip EVERYWHERE "a neighbour advertisement from ::" |c, n| vec![c.nd(neighbour_advertisement(OVERRIDE, OTHER6, &target_option(ME, n))).from(Ipv6Addr::UNSPECIFIED).frame()];
-    Ip EVERYWHERE "a router solicitation with another MAC address inside" |c, n| vec![c.nd(router_solicitation(&source_option(OTHER, n))).frame()];
-    Ip EVERYWHERE "a router solicitation from another link-local address" |c, n| vec![c.nd(router_solicitation(&source_option(ME, n))).from(ip6("fe80::133")).frame()];
+    Ip EVERYWHERE "a neighbour solicitation with another MAC address inside" |c, n| vec![c.nd(neighbour_solicitation(n, NEIGHBOUR6, &[NdOption::SourceLinkLayer(OTHER)])).frame()];
+    Ip EVERYWHERE "a neighbour solicitation with another MAC address behind a first option" |c, n| vec![c.nd(neighbour_solicitation(n, NEIGHBOUR6, &[NdOption::Nonce, NdOption::SourceLinkLayer(OTHER)])).frame()];
+    Ip EVERYWHERE "a neighbour solicitation with another MAC address behind the guest's own" |c, n| vec![c.nd(neighbour_solicitation(n, NEIGHBOUR6, &[NdOption::SourceLinkLayer(ME), NdOption::SourceLinkLayer(OTHER)])).frame()];
+    Ip EVERYWHERE "a neighbour advertisement with another MAC address behind a first option" |c, n| vec![c.nd(neighbour_advertisement(n, OVERRIDE, MY6, &[NdOption::Nonce, NdOption::TargetLinkLayer(OTHER)])).frame()];
+    Ip EVERYWHERE "a neighbour solicitation from another guest's address" |c, n| vec![c.nd(neighbour_solicitation(n, NEIGHBOUR6, &[NdOption::SourceLinkLayer(ME)])).from(OTHER6).frame()];
+    Ip EVERYWHERE "a neighbour solicitation from another guest's link-local address" |c, n| vec![c.nd(neighbour_solicitation(n, NEIGHBOUR6, &[NdOption::SourceLinkLayer(ME)])).from(link_local(NEIGHBOUR)).frame()];
+    Ip EVERYWHERE "a neighbour solicitation from another Ethernet address" |c, n| vec![c.nd(neighbour_solicitation(n, NEIGHBOUR6, &[NdOption::SourceLinkLayer(ME)])).from_mac(OTHER).frame()];
+    Ip EVERYWHERE "a neighbour advertisement of another guest's address, to override" |c, n| vec![c.nd(neighbour_advertisement(n, OVERRIDE, OTHER6, &[NdOption::TargetLinkLayer(ME)])).frame()];
+    Ip EVERYWHERE "a neighbour advertisement of another guest's address, as an answer" |c, n| vec![c.nd(neighbour_advertisement(n, SOLICITED, OTHER6, &[NdOption::TargetLinkLayer(ME)])).from(MY6).frame()];
+    Ip EVERYWHERE "a neighbour advertisement of the gateway" |c, n| vec![c.nd(neighbour_advertisement(n, OVERRIDE | ROUTER, c.gateway6, &[NdOption::TargetLinkLayer(ME)])).frame()];
+    Ip EVERYWHERE "a neighbour advertisement of the gateway's link-local address" |c, n| vec![c.nd(neighbour_advertisement(n, OVERRIDE | ROUTER, ip6("fe80::1"), &[NdOption::TargetLinkLayer(ME)])).frame()];
+    Ip EVERYWHERE "a neighbour advertisement of another guest's link-local address" |c, n| vec![c.nd(neighbour_advertisement(n, OVERRIDE, link_local(NEIGHBOUR), &[NdOption::TargetLinkLayer(ME)])).frame()];
+    Ip EVERYWHERE "a neighbour advertisement with another MAC address inside" |c, n| vec![c.nd(neighbour_advertisement(n, OVERRIDE, MY6, &[NdOption::TargetLinkLayer(OTHER)])).from(MY6).frame()];
+    Ip EVERYWHERE "a neighbour advertisement without a MAC address of another guest's address" |c, n| vec![c.nd(neighbour_advertisement(n, 0, OTHER6, &[])).frame()];
+    Ip EVERYWHERE "a neighbour advertisement from another guest's address" |c, n| vec![c.nd(neighbour_advertisement(n, OVERRIDE, MY6, &[NdOption::TargetLinkLayer(ME)])).from(OTHER6).frame()];
+    Ip EVERYWHERE "duplicate address detection of another guest's address" |c, n| vec![c.nd(neighbour_solicitation(n, OTHER6, &[])).from(Ipv6Addr::UNSPECIFIED).frame()];
+    Ip EVERYWHERE "duplicate address detection from another Ethernet address" |c, n| vec![c.nd(neighbour_solicitation(n, MY6, &[])).from(Ipv6Addr::UNSPECIFIED).from_mac(OTHER).frame()];
+    Ip EVERYWHERE "a neighbour advertisement from ::" |c, n| vec![c.nd(neighbour_advertisement(n, OVERRIDE, OTHER6, &[NdOption::TargetLinkLayer(ME)])).from(Ipv6Addr::UNSPECIFIED).frame()];
+    Ip EVERYWHERE "a router solicitation with another MAC address inside" |c, n| vec![c.nd(router_solicitation(n, &[NdOption::SourceLinkLayer(OTHER)])).frame()];
+    Ip EVERYWHERE "a router solicitation from another link-local address" |c, n| vec![c.nd(router_solicitation(n, &[NdOption::SourceLinkLayer(ME)])).from(ip6("fe80::133")).frame()];
 
-    Strict EVERYWHERE "a router advertisement from the guest's own link-local address" |c, n| vec![c.nd(router_advertisement(&[NdOption::SourceLinkLayer(ME), NdOption::Prefix(FAR6), NdOption::Nonce(n)])).frame()];
-    Ip EVERYWHERE "a router advertisement from another link-local address" |c, n| vec![c.nd(router_advertisement(&source_option(ME, n))).from(ip6("fe80::134")).frame()];
-    Strict EVERYWHERE "a router advertisement behind a header of options" |c, n| vec![c.nd(router_advertisement(&[NdOption::Nonce(n)])).extended(Extension::Destination(Vec::new())).frame()];
-    Strict EVERYWHERE "a router advertisement behind a hop-by-hop header" |c, n| vec![c.nd(router_advertisement(&[NdOption::Nonce(n)])).extended(Extension::HopByHop(ROUTER_ALERT.to_vec())).frame()];
-    Strict BRIDGED "a router advertisement as a fragment that is whole" |c, n| vec![c.nd(router_advertisement(&[NdOption::Nonce(n)])).extended(Extension::AtomicFragment).frame()];
+    Strict EVERYWHERE "a router advertisement from the guest's own link-local address" |c, n| vec![c.nd(router_advertisement(&[NdOption::SourceLinkLayer(ME), NdOption::Prefix(FAR6), NdOption::Unknown(n)])).frame()];
+    Ip EVERYWHERE "a router advertisement from another link-local address" |c, n| vec![c.nd(router_advertisement(&[NdOption::SourceLinkLayer(ME), NdOption::Unknown(n)])).from(ip6("fe80::134")).frame()];
+    Strict EVERYWHERE "a router advertisement behind a header of options" |c, n| vec![c.nd(router_advertisement(&[NdOption::Unknown(n)])).extended(Extension::Destination(Vec::new())).frame()];
+    Strict EVERYWHERE "a router advertisement behind a hop-by-hop header" |c, n| vec![c.nd(router_advertisement(&[NdOption::Unknown(n)])).extended(Extension::HopByHop(ROUTER_ALERT.to_vec())).frame()];
+    Strict BRIDGED "a router advertisement as a fragment that is whole" |c, n| vec![c.nd(router_advertisement(&[NdOption::Unknown(n)])).extended(Extension::AtomicFragment).frame()];
     Strict BRIDGED "a router advertisement in fragments, the first of which hides it" |c, n| {
         let options = Extension::Destination(filler(&n.bytes()));
         c.nd(router_advertisement(&[])).extended(options).fragments(16)
     };
-    Strict EVERYWHERE "a redirect from the guest's own link-local address" |c, n| vec![c.nd(redirect(my_link_local(), FAR6, &target_option(ME, n))).frame()];
-    Ip EVERYWHERE "a redirect from the gateway's link-local address" |c, n| vec![c.nd(redirect(my_link_local(), FAR6, &target_option(ME, n))).from(ip6("fe80::1")).frame()];
+    Strict EVERYWHERE "a redirect from the guest's own link-local address" |c, n| vec![c.nd(redirect(n, my_link_local(), FAR6, &[NdOption::TargetLinkLayer(ME)])).frame()];
+    Ip EVERYWHERE "a redirect from the gateway's link-local address" |c, n| vec![c.nd(redirect(n, my_link_local(), FAR6, &[NdOption::TargetLinkLayer(ME)])).from(ip6("fe80::1")).frame()];
     Strict EVERYWHERE "a redirect of IPv4 from the guest's own address" |c, n| vec![c.v4(n).with(icmp(5, 1, MY4.octets(), &n.bytes())).frame()];
     Ip EVERYWHERE "a redirect of IPv4 from the gateway" |c, n| vec![c.v4(n).from(c.gateway4).with(icmp(5, 1, MY4.octets(), &n.bytes())).frame()];
 
@@ -195,8 +191,7 @@ table! { EXTENSIONS:
     Strict EVERYWHERE "a header of mobility" |c, n| vec![c.v6(n).extended(Extension::Other(135, Vec::new())).frame()];
     Strict EVERYWHERE "a header of host identity" |c, n| vec![c.v6(n).extended(Extension::Other(139, Vec::new())).frame()];
     Strict EVERYWHERE "a header of shim6" |c, n| vec![c.v6(n).extended(Extension::Other(140, Vec::new())).frame()];
-    Strict EVERYWHERE "a header for experiments" |c, n| vec![c.v6(n).extended(Extension::Other(253, Vec::new())).frame()];
-    Strict EVERYWHERE "options with nothing behind them" |c, n| vec![c.v6(n).with(nothing()).extended(Extension::Destination(filler(&n.bytes()))).frame()];
+Strict EVERYWHERE "options with nothing behind them" |c, n| vec![c.v6(n).with(nothing()).extended(Extension::Destination(filler(&n.bytes()))).frame()];
     Strict BRIDGED "a first fragment that hides what it carries" |c, n| {
         let options = Extension::Destination(filler(&n.bytes()));
         c.v6(Marker(0)).with(udp(1000, 2000, &[0; 40])).extended(options).fragments(16)

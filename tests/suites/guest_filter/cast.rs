@@ -3,7 +3,6 @@
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use testbed::frame::arp::Arp;
-use testbed::frame::icmpv6::NdOption;
 use testbed::frame::ipv4::Ipv4;
 use testbed::frame::ipv6::{ALL_NODES, Ipv6, link_local};
 use testbed::frame::upper::{Segment, udp};
@@ -167,16 +166,6 @@ impl Cast {
         let arp = Arp { padding: marker.bytes(), ..Arp::reply(ME, MY4, BROADCAST, NEIGHBOUR4) };
         DraftArp { ethernet: Ethernet::new(ME, BROADCAST), arp }
     }
-}
-
-/// The options by which a message of neighbour discovery says where it comes from and which it is.
-pub fn source_option(mac: Mac, marker: Marker) -> [NdOption; 2] {
-    [NdOption::SourceLinkLayer(mac), NdOption::Nonce(marker)]
-}
-
-/// The same for the target's address.
-pub fn target_option(mac: Mac, marker: Marker) -> [NdOption; 2] {
-    [NdOption::TargetLinkLayer(mac), NdOption::Nonce(marker)]
 }
 
 /// An IPv4 packet to be.

@@ -11,7 +11,7 @@ use testbed::wire::Sender;
 
 use crate::attacks::OTHER_PROTOCOLS;
 use crate::case::{Case, StoppedBy};
-use crate::cast::{Cast, ME, MY_SECOND4, NEIGHBOUR, OTHER4, target_option};
+use crate::cast::{Cast, ME, MY_SECOND4, NEIGHBOUR, OTHER4};
 use crate::legal::LEGAL;
 use crate::stage::{Around, Mode, Policy, Setup, Stage};
 use crate::{attacks, play};
@@ -90,7 +90,7 @@ const PRIVATE: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0x1234, 0x5678, 0x9abc,
 /// A guest asks whether anybody has the address already, as its kernel does before it uses one.
 fn announcement(mac: Mac, address: Ipv6Addr, marker: Marker) -> Frame {
     let group = solicited_node(address);
-    let segment = neighbour_solicitation(address, &[NdOption::Nonce(marker)]);
+    let segment = neighbour_solicitation(marker, address, &[]);
     Ethernet::new(mac, Mac::of_group(group)).carrying(Ipv6::new(Ipv6Addr::UNSPECIFIED, group).hops(255).carrying(segment))
 }
 
@@ -98,8 +98,8 @@ fn in_the_name_of(address: Ipv6Addr) -> [fn(Cast, Marker) -> Frame; 3] {
     assert_eq!(address, PRIVATE);
     [
         |c, n| c.nd(udp(5353, 5353, &n.bytes())).from(PRIVATE).frame(),
-        |c, n| c.nd(neighbour_advertisement(OVERRIDE, PRIVATE, &target_option(ME, n))).from(PRIVATE).frame(),
-        |c, n| c.nd(neighbour_advertisement(OVERRIDE, PRIVATE, &target_option(ME, n))).frame(),
+        |c, n| c.nd(neighbour_advertisement(n, OVERRIDE, PRIVATE, &[NdOption::TargetLinkLayer(ME)])).from(PRIVATE).frame(),
+        |c, n| c.nd(neighbour_advertisement(n, OVERRIDE, PRIVATE, &[NdOption::TargetLinkLayer(ME)])).frame(),
     ]
 }
 

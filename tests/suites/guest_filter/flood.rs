@@ -13,7 +13,7 @@ use testbed::guest::{Guest, Hotplug, Vif};
 use testbed::machine::{Machine, wait_for};
 use testbed::wire::{Catcher, Protocol, Sender};
 
-use crate::cast::{Cast, ME, MY_SECOND4, NEIGHBOUR4, NEIGHBOURS_LIST, OTHER, OTHER4, OTHER6, OUTSIDE4, target_option};
+use crate::cast::{Cast, ME, MY_SECOND4, NEIGHBOUR4, NEIGHBOURS_LIST, OTHER, OTHER4, OTHER6, OUTSIDE4};
 use crate::stage::{Around, Host, Mode, Policy, call, cast};
 
 /// The guest's only address: the others are forged as well.
@@ -36,8 +36,8 @@ fn frames(cast: Cast) -> Vec<Frame> {
         cast.v6(n(6)).from(OTHER6).frame(),
         cast.v6(n(7)).from_mac(OTHER).frame(),
         cast.arp_reply(n(8)).sender(OTHER4).frame(),
-        cast.nd(neighbour_advertisement(OVERRIDE, OTHER6, &target_option(ME, n(9)))).frame(),
-        cast.nd(neighbour_advertisement(OVERRIDE, OTHER6, &[NdOption::Nonce(n(10))])).from(OTHER6).frame(),
+        cast.nd(neighbour_advertisement(n(9), OVERRIDE, OTHER6, &[NdOption::TargetLinkLayer(ME)])).frame(),
+        cast.nd(neighbour_advertisement(n(10), OVERRIDE, OTHER6, &[])).from(OTHER6).frame(),
         cast.v4(LEGAL).from(MY_SECOND4).frame(),
     ]
 }

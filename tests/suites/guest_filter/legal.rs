@@ -12,7 +12,7 @@ use testbed::frame::upper::{IGMP, Segment, ping, tcp_syn, udp};
 use testbed::frame::{Mac, Marker, icmpv6};
 
 use crate::case::table;
-use crate::cast::{ME, MY_SECOND4, MY_SECOND6, MY4, MY6, NEIGHBOUR6, my_link_local, source_option, target_option};
+use crate::cast::{ME, MY_SECOND4, MY_SECOND6, MY4, MY6, NEIGHBOUR6, my_link_local};
 
 fn ip4(a: u8, b: u8, c: u8, d: u8) -> Ipv4Addr {
     Ipv4Addr::new(a, b, c, d)
@@ -73,16 +73,17 @@ table! { LEGAL:
     Nobody EVERYWHERE "IPv6 from the link-local address that follows from the MAC address" |c, n| vec![c.nd(udp(5353, 5353, &n.bytes())).frame()];
     Nobody EVERYWHERE "a ping of IPv6 to everybody" |c, n| vec![c.nd(icmpv6::ping(n)).frame()];
 
-    Nobody EVERYWHERE "a neighbour solicitation" |c, n| vec![c.nd(neighbour_solicitation(NEIGHBOUR6, &source_option(ME, n))).to(solicited_node(NEIGHBOUR6)).frame()];
-    Nobody EVERYWHERE "a neighbour solicitation from an address" |c, n| vec![c.nd(neighbour_solicitation(NEIGHBOUR6, &source_option(ME, n))).from(MY6).to(solicited_node(NEIGHBOUR6)).frame()];
-    Nobody EVERYWHERE "a neighbour solicitation that only wants to know whether the neighbour is still there" |c, n| vec![c.nd(neighbour_solicitation(NEIGHBOUR6, &[NdOption::Nonce(n)])).from(MY6).frame()];
-    Nobody EVERYWHERE "a neighbour advertisement as an answer" |c, n| vec![c.nd(neighbour_advertisement(SOLICITED | OVERRIDE, MY6, &target_option(ME, n))).from(MY6).frame()];
-    Nobody EVERYWHERE "a neighbour advertisement that nobody asked for" |c, n| vec![c.nd(neighbour_advertisement(OVERRIDE, MY_SECOND6, &target_option(ME, n))).frame()];
-    Nobody EVERYWHERE "a neighbour advertisement of the link-local address" |c, n| vec![c.nd(neighbour_advertisement(SOLICITED, my_link_local(), &target_option(ME, n))).frame()];
-    Nobody EVERYWHERE "duplicate address detection" |c, n| vec![c.nd(neighbour_solicitation(MY6, &[NdOption::Nonce(n)])).from(Ipv6Addr::UNSPECIFIED).to(solicited_node(MY6)).frame()];
-    Nobody EVERYWHERE "duplicate address detection of the link-local address" |c, n| vec![c.nd(neighbour_solicitation(my_link_local(), &[NdOption::Nonce(n)])).from(Ipv6Addr::UNSPECIFIED).to(solicited_node(my_link_local())).frame()];
-    Nobody EVERYWHERE "a router solicitation before there is an address" |c, n| vec![c.nd(router_solicitation(&[NdOption::Nonce(n)])).from(Ipv6Addr::UNSPECIFIED).to(ALL_ROUTERS).frame()];
-    Nobody EVERYWHERE "a router solicitation" |c, n| vec![c.nd(router_solicitation(&source_option(ME, n))).to(ALL_ROUTERS).frame()];
+    Nobody EVERYWHERE "a neighbour solicitation" |c, n| vec![c.nd(neighbour_solicitation(n, NEIGHBOUR6, &[NdOption::SourceLinkLayer(ME)])).to(solicited_node(NEIGHBOUR6)).frame()];
+    Nobody EVERYWHERE "a neighbour solicitation from an address" |c, n| vec![c.nd(neighbour_solicitation(n, NEIGHBOUR6, &[NdOption::SourceLinkLayer(ME)])).from(MY6).to(solicited_node(NEIGHBOUR6)).frame()];
+    Nobody EVERYWHERE "a neighbour solicitation that only wants to know whether the neighbour is still there" |c, n| vec![c.nd(neighbour_solicitation(n, NEIGHBOUR6, &[])).from(MY6).frame()];
+    Nobody EVERYWHERE "a neighbour advertisement as an answer" |c, n| vec![c.nd(neighbour_advertisement(n, SOLICITED | OVERRIDE, MY6, &[NdOption::TargetLinkLayer(ME)])).from(MY6).frame()];
+    Nobody EVERYWHERE "a neighbour advertisement that nobody asked for" |c, n| vec![c.nd(neighbour_advertisement(n, OVERRIDE, MY_SECOND6, &[NdOption::TargetLinkLayer(ME)])).frame()];
+    Nobody EVERYWHERE "a neighbour advertisement of the link-local address" |c, n| vec![c.nd(neighbour_advertisement(n, SOLICITED, my_link_local(), &[NdOption::TargetLinkLayer(ME)])).frame()];
+    Nobody EVERYWHERE "duplicate address detection" |c, n| vec![c.nd(neighbour_solicitation(n, MY6, &[])).from(Ipv6Addr::UNSPECIFIED).to(solicited_node(MY6)).frame()];
+    Nobody EVERYWHERE "duplicate address detection as newer kernels do it" |c, n| vec![c.nd(neighbour_solicitation(n, MY_SECOND6, &[NdOption::Nonce])).from(Ipv6Addr::UNSPECIFIED).to(solicited_node(MY_SECOND6)).frame()];
+    Nobody EVERYWHERE "duplicate address detection of the link-local address" |c, n| vec![c.nd(neighbour_solicitation(n, my_link_local(), &[])).from(Ipv6Addr::UNSPECIFIED).to(solicited_node(my_link_local())).frame()];
+    Nobody EVERYWHERE "a router solicitation before there is an address" |c, n| vec![c.nd(router_solicitation(n, &[])).from(Ipv6Addr::UNSPECIFIED).to(ALL_ROUTERS).frame()];
+    Nobody EVERYWHERE "a router solicitation" |c, n| vec![c.nd(router_solicitation(n, &[NdOption::SourceLinkLayer(ME)])).to(ALL_ROUTERS).frame()];
     Nobody EVERYWHERE "a report of a multicast listener" |c, n| vec![c.nd(listener_report_v2(ip6("ff02::fb"), n)).hops(1).to(ALL_MLD_ROUTERS).extended(Extension::HopByHop(ROUTER_ALERT.to_vec())).frame()];
     Nobody EVERYWHERE "a report of a multicast listener before there is an address" |c, n| vec![c.nd(listener_report_v2(solicited_node(my_link_local()), n)).hops(1).from(Ipv6Addr::UNSPECIFIED).to(ALL_MLD_ROUTERS).extended(Extension::HopByHop(ROUTER_ALERT.to_vec())).frame()];
     Nobody EVERYWHERE "a report of the older kind" |c, n| vec![c.nd(listener_report(ip6("ff02::fb"), n)).hops(1).to(ALL_NODES).extended(Extension::HopByHop(ROUTER_ALERT.to_vec())).frame()];

@@ -2,6 +2,7 @@
 
 use std::net::Ipv6Addr;
 
+use super::ipv6::ETHER_TYPE;
 use super::upper::{ICMPV6, Segment};
 use super::{Mac, Marker};
 
@@ -14,8 +15,10 @@ pub enum NdOption {
     TargetLinkLayer(Mac),
     /// A network for everybody: its first 64 bits.
     Prefix(Ipv6Addr),
-    /// A number by which the sender knows its own message again (RFC 3971, 5.3.2): here it carries a marker.
-    Nonce(Marker),
+    /// A number by which the sender knows its own message again, as kernels have it in duplicate address detection (RFC 7527).
+    Nonce,
+    /// An option of a kind that nobody knows, with a marker.
+    Unknown(Marker),
 }
 
 impl NdOption {
@@ -28,7 +31,8 @@ impl NdOption {
                 let head = [3, 4, 64, 0xc0, 0, 0, 14, 16, 0, 0, 14, 16, 0, 0, 0, 0];
                 [&head[..], &prefix.octets()].concat()
             }
-            Self::Nonce(marker) => [&[14, 2], &marker.bytes()[..], &[0; 4]].concat(),
+            Self::Nonce => vec![14, 1, 1, 2, 3, 4, 5, 6],
+            Self::Unknown(marker) => [&[253, 2], &marker.bytes()[..], &[0; 4]].concat(),
         }
     }
 }
@@ -43,14 +47,32 @@ fn discovery(kind: u8, head: &[u8], options: &[NdOption]) -> Segment {
     message(kind, 0, &[head, &options].concat())
 }
 
+/// A message that carries its marker in the lower three bytes of the reserved field, which receivers ignore: so it needs no option that
+/// kernels do not send.
+fn marked(kind: u8, flags: u8, marker: Marker, head: &[u8], options: &[NdOption]) -> Segment {
+    let [_, reserved @ ..] = marker.0.to_be_bytes();
+    discovery(kind, &[&[flags], &reserved[..], head].concat(), options)
+}
+
+/// The marker in the reserved field of a message of neighbour discovery, which may stand alone, as a raw socket gives it, or in a frame
+/// without extension headers. Kernels leave the field zero.
+pub fn reserved_marker(bytes: &[u8]) -> Option<Marker> {
+    const IN_A_FRAME: usize = 14 + 40;
+    let is_frame = bytes.get(12..14) == Some(&ETHER_TYPE.to_be_bytes()) && bytes.get(20) == Some(&ICMPV6);
+    let message = if is_frame { bytes.get(IN_A_FRAME..)? } else { bytes };
+    let [kind, code, _, _, _, reserved @ ..] = message.first_chunk::<8>()?;
+    let number = u32::from_be_bytes([0, reserved[0], reserved[1], reserved[2]]);
+    (matches!(kind, 133 | 135..=137) && *code == 0 && number != 0).then_some(Marker(number))
+}
+
 /// A ping.
 pub fn ping(marker: Marker) -> Segment {
     message(128, 0, &[&[0x12, 0x34, 0, 1], &marker.bytes()[..]].concat())
 }
 
 /// Who is a router here?
-pub fn router_solicitation(options: &[NdOption]) -> Segment {
-    discovery(133, &[0; 4], options)
+pub fn router_solicitation(marker: Marker, options: &[NdOption]) -> Segment {
+    marked(133, 0, marker, &[], options)
 }
 
 /// I am a router, for half an hour.
@@ -59,8 +81,8 @@ pub fn router_advertisement(options: &[NdOption]) -> Segment {
 }
 
 /// Who has the target's address?
-pub fn neighbour_solicitation(target: Ipv6Addr, options: &[NdOption]) -> Segment {
-    discovery(135, &[&[0; 4], &target.octets()[..]].concat(), options)
+pub fn neighbour_solicitation(marker: Marker, target: Ipv6Addr, options: &[NdOption]) -> Segment {
+    marked(135, 0, marker, &target.octets(), options)
 }
 
 /// The flags of a neighbour advertisement.
@@ -71,13 +93,13 @@ pub const SOLICITED: u8 = 0x40;
 pub const OVERRIDE: u8 = 0x20;
 
 /// The target's address is here.
-pub fn neighbour_advertisement(flags: u8, target: Ipv6Addr, options: &[NdOption]) -> Segment {
-    discovery(136, &[&[flags, 0, 0, 0], &target.octets()[..]].concat(), options)
+pub fn neighbour_advertisement(marker: Marker, flags: u8, target: Ipv6Addr, options: &[NdOption]) -> Segment {
+    marked(136, flags, marker, &target.octets(), options)
 }
 
 /// For `destination`, go by `better`.
-pub fn redirect(better: Ipv6Addr, destination: Ipv6Addr, options: &[NdOption]) -> Segment {
-    discovery(137, &[&[0; 4], &better.octets()[..], &destination.octets()[..]].concat(), options)
+pub fn redirect(marker: Marker, better: Ipv6Addr, destination: Ipv6Addr, options: &[NdOption]) -> Segment {
+    marked(137, 0, marker, &[better.octets(), destination.octets()].concat(), options)
 }
 
 /// Who listens to what? Of MLDv1, with a marker behind it, where receivers ignore it.
@@ -105,17 +127,19 @@ pub fn listener_report_v2(group: Ipv6Addr, marker: Marker) -> Segment {
 mod tests {
     use super::*;
     use crate::frame::ipv6::Ipv6;
-    use crate::frame::{checksum, length};
+    use crate::frame::{Ethernet, Payload, checksum, length};
 
     #[test]
     fn a_solicitation_is_as_the_rfc_draws_it_and_verifies() {
         let (from, target): (Ipv6Addr, Ipv6Addr) = ("fe80::1".parse().unwrap(), "fe80::2".parse().unwrap());
-        let segment = neighbour_solicitation(target, &[NdOption::SourceLinkLayer(Mac([7; 6])), NdOption::Nonce(Marker(3))]);
+        let segment = neighbour_solicitation(Marker(3), target, &[NdOption::SourceLinkLayer(Mac([7; 6]))]);
         let packet = Ipv6::new(from, target).hops(255).carrying(segment).bytes;
         assert_eq!((packet[6], packet[7], packet[40]), (58, 255, 135));
         assert_eq!(packet[64..72], [1, 1, 7, 7, 7, 7, 7, 7]);
-        assert_eq!(packet.len(), 40 + 24 + 8 + 16);
-        assert_eq!(Marker::find(&packet), Some(Marker(3)));
+        assert_eq!(packet.len(), 40 + 24 + 8);
+        assert_eq!(reserved_marker(&packet[40..]), Some(Marker(3)));
+        let frame = Ethernet::new(Mac([7; 6]), Mac([8; 6])).carrying(Payload { kind: ETHER_TYPE, bytes: packet.clone() });
+        assert_eq!(reserved_marker(frame.bytes()), Some(Marker(3)));
         let tail = [&length(packet.len() - 40).to_be_bytes()[..], &[0, ICMPV6]].concat();
         assert_eq!(checksum(&[&from.octets(), &target.octets(), &tail, &packet[40..]]), 0);
     }
