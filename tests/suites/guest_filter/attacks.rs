@@ -165,7 +165,7 @@ table! { DISCOVERY:
     Ip EVERYWHERE "a router advertisement from another link-local address" |c, n| vec![c.nd(router_advertisement(&[NdOption::SourceLinkLayer(ME), NdOption::Unknown(n)])).from(ip6("fe80::134")).frame()];
     Strict EVERYWHERE "a router advertisement behind a header of options" |c, n| vec![c.nd(router_advertisement(&[NdOption::Unknown(n)])).extended(Extension::Destination(Vec::new())).frame()];
     Strict EVERYWHERE "a router advertisement behind a hop-by-hop header" |c, n| vec![c.nd(router_advertisement(&[NdOption::Unknown(n)])).extended(Extension::HopByHop(ROUTER_ALERT.to_vec())).frame()];
-    Strict BRIDGED "a router advertisement as a fragment that is whole" |c, n| vec![c.nd(router_advertisement(&[NdOption::Unknown(n)])).extended(Extension::AtomicFragment).frame()];
+    Ip BRIDGED "a router advertisement as a fragment that is whole" |c, n| vec![c.nd(router_advertisement(&[NdOption::Unknown(n)])).extended(Extension::AtomicFragment).frame()];
     Strict BRIDGED "a router advertisement in fragments, the first of which hides it" |c, n| {
         let options = Extension::Destination(filler(&n.bytes()));
         c.nd(router_advertisement(&[])).extended(options).fragments(16)

@@ -70,6 +70,7 @@ table! { LEGAL:
     Nobody EVERYWHERE "a ping of IPv6" |c, n| vec![c.v6(n).with(icmpv6::ping(n)).frame()];
     Nobody EVERYWHERE "a TCP connection of IPv6" |c, n| vec![c.v6(n).with(tcp_syn(1000, 22, &n.bytes())).frame()];
     Nobody EVERYWHERE "fragments of IPv6" |c, n| c.v6(n).with(long(n)).fragments(24);
+    Nobody EVERYWHERE "IPv6 that says to be a fragment and is whole" |c, n| vec![c.v6(n).extended(Extension::AtomicFragment).frame()];
     Nobody EVERYWHERE "IPv6 from the link-local address that follows from the MAC address" |c, n| vec![c.nd(udp(5353, 5353, &n.bytes())).frame()];
     Nobody EVERYWHERE "a ping of IPv6 to everybody" |c, n| vec![c.nd(icmpv6::ping(n)).frame()];
 

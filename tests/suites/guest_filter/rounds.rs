@@ -85,7 +85,9 @@ impl Card {
 
     fn words(&self) -> Vec<String> {
         let gateway = (self.mode == Mode::Route).then(|| "gateway=192.168.2.1".to_owned());
-        gateway.into_iter().chain(self.antispoof.map(|word| format!("antispoof={word}"))).collect()
+        // Without addresses, nobody can be held to them.
+        let antispoof = self.antispoof.filter(|word| *word != "ip" || self.ip.is_some());
+        gateway.into_iter().chain(antispoof.map(|word| format!("antispoof={word}"))).collect()
     }
 }
 
@@ -147,9 +149,7 @@ fn round(farm: &Farm, dice: &mut Dice, place: &mut Option<Live>, guest: u16, han
         }
         // The toolstack gives up a guest whose program was killed, or somebody calls it again.
         if killed && dice.below(2) == 0 {
-            let told = format!("{card:?} came, was killed, and went");
-            go(dice, Live { card, vif });
-            return told;
+            return format!("came, was killed: {}", go(dice, Live { card, vif }));
         }
         call(&vif, &card, Hotplug::Online);
         let told = format!("{card:?} came, killed before: {killed}");
@@ -158,11 +158,7 @@ fn round(farm: &Farm, dice: &mut Dice, place: &mut Option<Live>, guest: u16, han
     };
     let act = dice.below(7);
     match act {
-        0 | 1 => {
-            let told = format!("{:?} went", live.card);
-            go(dice, live);
-            return told;
-        }
+        0 | 1 => return go(dice, live),
         2 => live.card.roll_addresses(dice),
         // Nobody but its name tells which vif a renamed device was: it keeps the name.
         3 if live.card.vifname.is_none() => live.card.roll_name(dice),
@@ -178,26 +174,37 @@ fn round(farm: &Farm, dice: &mut Dice, place: &mut Option<Live>, guest: u16, han
     told
 }
 
-/// The card goes: its device first, or its entry in XenStore first, or both after the program; the program may be killed once.
-fn go(dice: &mut Dice, live: Live) {
+/// What has gone already when the program is called for a card that goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Gone {
+    Nothing,
+    Device,
+    DeviceAndStore,
+    /// And the program was killed once before.
+    DeviceAndProgram,
+}
+
+/// The card goes, in one order or another.
+fn go(dice: &mut Dice, live: Live) -> String {
     let Live { card, vif } = live;
-    let order = dice.below(4);
-    if order != 0 {
+    let gone = dice.one(&[Gone::Nothing, Gone::Device, Gone::DeviceAndStore, Gone::DeviceAndProgram]);
+    if gone != Gone::Nothing {
         vif.disappear().unwrap();
     }
-    if order == 1 {
+    if gone == Gone::DeviceAndStore {
         vif.remove_store().unwrap();
     }
-    if order == 3 {
+    if gone == Gone::DeviceAndProgram {
         call_and_kill(&vif, &card, Hotplug::Offline, dice);
     }
     call(&vif, &card, Hotplug::Offline);
-    if order == 0 {
+    if gone == Gone::Nothing {
         vif.disappear().unwrap();
     }
-    if order != 1 {
+    if gone != Gone::DeviceAndStore {
         vif.remove_store().unwrap();
     }
+    format!("{card:?} went; gone before: {gone:?}")
 }
 
 fn write(farm: &Farm, live: &Live, key: &str, value: Option<&str>) {

@@ -11,7 +11,6 @@
 //! ```
 
 use std::collections::BTreeSet;
-use std::process::Command;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -97,7 +96,6 @@ pub struct Host {
     pub mode: Mode,
     pub dom0: Dom0,
     pub outside: Machine,
-    around: Around,
 }
 
 impl Host {
@@ -123,10 +121,12 @@ impl Host {
             machine.ip("link set eth0 up").unwrap();
             addresses.iter().for_each(|address| drop(machine.ip(&format!("address add {address} dev eth0")).unwrap()));
         }
-        if let Around::Firewall(firewall) = around {
-            firewall.load(machine);
+        match around {
+            Around::Nothing => {}
+            Around::NoTools => drop(machine.shell(WITHOUT_TOOLS).unwrap()),
+            Around::Firewall(firewall) => firewall.load(machine),
         }
-        let host = Self { mode, dom0, outside, around };
+        let host = Self { mode, dom0, outside };
         host.start();
         host
     }
@@ -159,8 +159,7 @@ impl Host {
     pub fn run(&self, line: &str) {
         let mut words = line.split(' ');
         let program = words.next().unwrap();
-        let mut command = self.dom0.machine().command(format!("/etc/xen/scripts/{program}"));
-        Outcome::of(self.around.restrict(command.args(words))).unwrap().success().unwrap();
+        Outcome::of(self.dom0.machine().command(format!("/etc/xen/scripts/{program}")).args(words)).unwrap().success().unwrap();
     }
 
     /// Starts a guest whose kernel says nothing by itself.
@@ -176,7 +175,7 @@ impl Host {
         for (key, value) in keys {
             self.dom0.store().write(&format!("{}/{key}", vif.backend_path()), value).unwrap();
         }
-        let running = Running { guest, vif, around: self.around };
+        let running = Running { guest, vif };
         running.call(Hotplug::Online, words);
         running.guest.machine().ip("link set eth0 up").unwrap();
         running
@@ -190,27 +189,23 @@ pub fn call(vif: &Vif, hotplug: Hotplug, words: &[&str]) {
     Outcome::of(command.args(words).args(hotplug.words())).unwrap().success().unwrap();
 }
 
+/// Takes away every program that could set up a packet filter.
+const WITHOUT_TOOLS: &str = "mkdir -p /run/without/upper /run/without/work
+    mount -t overlay -o lowerdir=/usr/sbin,upperdir=/run/without/upper,workdir=/run/without/work overlay /usr/sbin
+    cd /usr/sbin; rm -f nft iptables* ip6tables* xtables* ebtables* arptables* firewalld
+    ! command -v nft && ! command -v iptables";
+
 /// A guest and its card.
 pub struct Running {
     pub guest: Guest,
     pub vif: Vif,
-    around: Around,
-}
-
-impl Around {
-    /// Has a program find none, where there are none.
-    fn restrict(self, command: &mut Command) -> &mut Command {
-        // nsenter itself is found by the path of this process.
-        if self == Self::NoTools { command.env("PATH", "/nowhere") } else { command }
-    }
 }
 
 impl Running {
     /// Calls the vif program, which must succeed.
     #[track_caller]
     pub fn call(&self, hotplug: Hotplug, words: &[&str]) {
-        let mut command = self.vif.hotplug_command(hotplug);
-        Outcome::of(self.around.restrict(command.args(words).args(hotplug.words()))).unwrap().success().unwrap();
+        call(&self.vif, hotplug, words);
     }
 
     /// The guest's inside.
@@ -297,6 +292,9 @@ impl Stage {
         let answers = Catcher::on_device(me.inside(), inner).unwrap();
         await_carrier(me.inside(), inner);
         await_carrier(neighbour.inside(), "eth0");
+        if mode == Mode::Bridge {
+            [&device, "vif2.0", "peth0"].into_iter().for_each(|port| await_forwarding(dom0, port));
+        }
         Self { host, me, neighbour, cast, device, sender, witnesses, stack, answers, marks: Marks::default() }
     }
 
@@ -325,6 +323,9 @@ impl Stage {
             prepare_neighbours(self.host.dom0.machine(), &self.device);
         }
         await_carrier(self.me.inside(), "eth0");
+        if self.host.mode == Mode::Bridge {
+            await_forwarding(self.host.dom0.machine(), &self.device);
+        }
     }
 
     /// Waits until a frame of somebody else's has come to the guest.
@@ -430,6 +431,15 @@ fn plug_tap(dom0: &Machine, me: &Running, name: &str, words: &[&str]) -> String 
 fn await_carrier(guest: &Machine, device: &str) {
     wait_for("the guest's carrier", PATIENCE, || {
         Ok(guest.shell(&format!("cat /sys/class/net/{device}/carrier 2>/dev/null || true"))?.trim() == "1")
+    })
+    .unwrap();
+}
+
+/// A bridge follows the carrier of a port a little late.
+fn await_forwarding(dom0: &Machine, port: &str) {
+    const FORWARDING: &str = "3";
+    wait_for("the bridge's port", PATIENCE, || {
+        Ok(dom0.shell(&format!("cat /sys/class/net/{port}/brport/state 2>/dev/null || true"))?.trim() == FORWARDING)
     })
     .unwrap();
 }
