@@ -59,7 +59,9 @@ fn play<'a>(stage: &mut Stage, policy: Policy, cases: impl Iterator<Item = &'a C
 #[track_caller]
 fn play_all(mode: Mode, policy: Policy, around: Around) {
     let mut stage = Stage::new(mode, policy, around);
-    let wrong = play(&mut stage, policy, LEGAL.iter().chain(attacks::all()));
+    // What our filter leaves to others, others may well stop: firewalld takes no redirects, for example.
+    let ours = |case: &&Case| matches!(around, Around::Nothing | Around::NoTools) || case.is_stopped(policy);
+    let wrong = play(&mut stage, policy, LEGAL.iter().chain(attacks::all().filter(ours)));
     assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
 }
 
@@ -152,14 +154,17 @@ a_guest_is_itself! {
     on_a_bridge_where_iptables_nft_drops Bridge Firewall(IptablesNft);
     on_a_bridge_where_iptables_legacy_drops Bridge Firewall(IptablesLegacy);
     on_a_bridge_where_nftables_drop Bridge Firewall(Nftables);
+    on_a_bridge_beside_firewalld Bridge Firewalld("public");
     on_a_route Route Nothing;
     on_a_route_without_tools Route NoTools;
     on_a_route_where_iptables_nft_drops Route Firewall(IptablesNft);
     on_a_route_where_iptables_legacy_drops Route Firewall(IptablesLegacy);
     on_a_route_where_nftables_drop Route Firewall(Nftables);
+    on_a_route_beside_firewalld Route Firewalld("trusted");
     behind_nat Nat Nothing;
     behind_nat_without_tools Nat NoTools;
     behind_nat_where_iptables_nft_drops Nat Firewall(IptablesNft);
     behind_nat_where_iptables_legacy_drops Nat Firewall(IptablesLegacy);
     behind_nat_where_nftables_drop Nat Firewall(Nftables);
+    behind_nat_beside_firewalld Nat Firewalld("trusted");
 }

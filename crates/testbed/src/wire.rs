@@ -162,7 +162,7 @@ impl Catcher {
     /// # Errors
     /// When the socket fails.
     pub fn seen(&mut self) -> Result<&BTreeSet<Marker>> {
-        self.read(|bytes| Marker::find(bytes))?;
+        self.read(Marker::find)?;
         Ok(&self.seen)
     }
 
@@ -171,7 +171,7 @@ impl Catcher {
     /// # Errors
     /// When the socket fails.
     pub fn read(&mut self, marker: impl Fn(&[u8]) -> Option<Marker>) -> Result<()> {
-        while let Some(bytes) = self.next()? {
+        while let Some(bytes) = self.take()? {
             self.seen.extend(marker(&bytes));
         }
         Ok(())
@@ -181,7 +181,7 @@ impl Catcher {
     ///
     /// # Errors
     /// When the socket fails.
-    pub fn next(&mut self) -> Result<Option<Vec<u8>>> {
+    pub fn take(&mut self) -> Result<Option<Vec<u8>>> {
         let act = || format!("catch on {}", self.name);
         let mut buffer = vec![0; 65536];
         loop {

@@ -40,13 +40,13 @@ fn long(marker: Marker) -> testbed::frame::upper::Segment {
 
 table! { ADDRESSES:
     // Who sends, by Ethernet.
-    Ip EVERYWHERE "IPv4 from a MAC address that nobody has" |c, n| vec![c.v4(n).from_mac(OTHER).frame()];
-    Ip EVERYWHERE "IPv6 from a MAC address that nobody has" |c, n| vec![c.v6(n).from_mac(OTHER).frame()];
-    Ip EVERYWHERE "IPv4 from the MAC address of all vifs" |c, n| vec![c.v4(n).from_mac(Mac([0xfe, 0xff, 0xff, 0xff, 0xff, 0xff])).frame()];
-    Ip EVERYWHERE "IPv4 from a MAC address that differs in its last bit" |c, n| vec![c.v4(n).from_mac(Mac([0, 0x16, 0x3e, 0, 1, 1])).frame()];
-    Ip ROUTED "IPv4 from a MAC address of all zeros" |c, n| vec![c.v4(n).from_mac(Mac([0; 6])).frame()];
-    Ip ROUTED "IPv4 from a MAC address of a group" |c, n| vec![c.v4(n).from_mac(Mac([1, 0, 0x5e, 0, 0, 1])).frame()];
-    Ip ROUTED "IPv6 from everybody's MAC address" |c, n| vec![c.v6(n).from_mac(BROADCAST).frame()];
+    Ip EVERYWHERE "IPv4 from a MAC address that nobody has" |c, n| vec![c.v4(n).source_mac(OTHER).frame()];
+    Ip EVERYWHERE "IPv6 from a MAC address that nobody has" |c, n| vec![c.v6(n).source_mac(OTHER).frame()];
+    Ip EVERYWHERE "IPv4 from the MAC address of all vifs" |c, n| vec![c.v4(n).source_mac(Mac([0xfe, 0xff, 0xff, 0xff, 0xff, 0xff])).frame()];
+    Ip EVERYWHERE "IPv4 from a MAC address that differs in its last bit" |c, n| vec![c.v4(n).source_mac(Mac([0, 0x16, 0x3e, 0, 1, 1])).frame()];
+    Ip ROUTED "IPv4 from a MAC address of all zeros" |c, n| vec![c.v4(n).source_mac(Mac([0; 6])).frame()];
+    Ip ROUTED "IPv4 from a MAC address of a group" |c, n| vec![c.v4(n).source_mac(Mac([1, 0, 0x5e, 0, 0, 1])).frame()];
+    Ip ROUTED "IPv6 from everybody's MAC address" |c, n| vec![c.v6(n).source_mac(BROADCAST).frame()];
 
     // IPv4 sources.
     Ip EVERYWHERE "IPv4 from another guest" |c, n| vec![c.v4(n).from(OTHER4).frame()];
@@ -69,7 +69,7 @@ table! { ADDRESSES:
     Ip EVERYWHERE "a TCP connection from another guest" |c, n| vec![c.v4(n).from(OTHER4).with(tcp_syn(1000, 22, &n.bytes())).frame()];
     Ip EVERYWHERE "fragments of IPv4 from another guest" |c, n| vec![c.v4(n).from(OTHER4).with(long(n))].into_iter().flat_map(|draft| draft.fragments(24)).collect();
     Ip EVERYWHERE "IPv4 with options from another guest" |c, n| vec![c.v4(n).from(OTHER4).options(&[1, 1, 1, 0]).frame()];
-    Ip EVERYWHERE "IPv4 for everybody from another guest" |c, n| vec![c.v4(n).from(OTHER4).to_all().frame()];
+    Ip EVERYWHERE "IPv4 for everybody from another guest" |c, n| vec![c.v4(n).from(OTHER4).broadcast().frame()];
 
     // IPv6 sources.
     Ip EVERYWHERE "IPv6 from another guest" |c, n| vec![c.v6(n).from(OTHER6).frame()];
@@ -96,14 +96,14 @@ table! { ARP:
     Ip EVERYWHERE "an ARP request with the gateway's address" |c, n| vec![c.arp(n).sender(c.gateway4).frame()];
     Ip EVERYWHERE "an ARP request with the address above the guest's /28" |c, n| vec![c.arp(n).sender(ip4(192, 168, 4, 32)).frame()];
     Ip EVERYWHERE "an ARP request with another MAC address inside" |c, n| vec![c.arp(n).sender_mac(telling::mac(n)).frame()];
-    Ip EVERYWHERE "an ARP request that is right, from another Ethernet address" |c, n| vec![c.arp(n).from_mac(OTHER).frame()];
-    Ip EVERYWHERE "an ARP request in every way another guest's" |c, n| vec![c.arp(n).from_mac(OTHER).sender_mac(telling::mac(n)).sender(OTHER4).frame()];
+    Ip EVERYWHERE "an ARP request that is right, from another Ethernet address" |c, n| vec![c.arp(n).source_mac(OTHER).frame()];
+    Ip EVERYWHERE "an ARP request in every way another guest's" |c, n| vec![c.arp(n).source_mac(OTHER).sender_mac(telling::mac(n)).sender(OTHER4).frame()];
     Ip EVERYWHERE "an ARP reply with an address that is not the guest's" |c, n| vec![c.arp_reply(n).sender(telling::claimed(n)).frame()];
     Ip BRIDGED "an ARP reply with another MAC address inside" |c, n| vec![c.arp_reply(n).sender_mac(telling::mac(n)).frame()];
     Ip EVERYWHERE "an announcement of an address that is not the guest's" |c, n| vec![c.arp(n).sender(telling::claimed(n)).announcing().frame()];
     Ip BRIDGED "an announcement with another MAC address inside" |c, n| vec![c.arp_reply(n).sender_mac(telling::mac(n)).announcing().frame()];
     Ip BRIDGED "an announcement of the gateway's address" |c, n| vec![c.arp_reply(n).sender(c.gateway4).announcing().frame()];
-    Ip BRIDGED "an ARP reply of the guest's own, from another Ethernet address" |c, n| vec![c.arp_reply(n).from_mac(OTHER).frame()];
+    Ip BRIDGED "an ARP reply of the guest's own, from another Ethernet address" |c, n| vec![c.arp_reply(n).source_mac(OTHER).frame()];
     Ip BRIDGED "an ARP probe for another guest's address" |c, n| vec![c.arp(n).sender(Ipv4Addr::UNSPECIFIED).target(OTHER4).frame()];
     Ip BRIDGED "an ARP probe for the gateway's address" |c, n| vec![c.arp(n).sender(Ipv4Addr::UNSPECIFIED).target(c.gateway4).frame()];
     Ip BRIDGED "an ARP probe with another MAC address inside" |c, n| vec![c.arp(n).sender(Ipv4Addr::UNSPECIFIED).target(MY4).sender_mac(OTHER).frame()];
@@ -126,13 +126,13 @@ table! { ARP:
 }
 
 table! { DHCP:
-    Strict EVERYWHERE "a DHCP offer from the guest's own address" |c, n| vec![c.v4(n).to_all().with(dhcp(Message::Offer, OTHER, OTHER4, n)).frame()];
+    Strict EVERYWHERE "a DHCP offer from the guest's own address" |c, n| vec![c.v4(n).broadcast().with(dhcp(Message::Offer, OTHER, OTHER4, n)).frame()];
     Strict EVERYWHERE "a DHCP acknowledgement from the guest's own address to one client" |c, n| vec![c.v4(n).with(dhcp(Message::Ack, NEIGHBOUR, NEIGHBOUR4, n)).frame()];
-    Ip EVERYWHERE "a DHCP offer from the gateway's address" |c, n| vec![c.v4(n).to_all().from(c.gateway4).with(dhcp(Message::Offer, OTHER, OTHER4, n)).frame()];
-    Ip EVERYWHERE "a DHCP offer from 0.0.0.0" |c, n| vec![c.v4(n).to_all().from(Ipv4Addr::UNSPECIFIED).with(dhcp(Message::Offer, OTHER, OTHER4, n)).frame()];
-    Ip EVERYWHERE "a DHCP question in another guest's name" |c, n| vec![c.v4(n).to_all().from(Ipv4Addr::UNSPECIFIED).with(dhcp(Message::Discover, OTHER, OTHER4, n)).frame()];
-    Ip EVERYWHERE "a DHCP question from another Ethernet address" |c, n| vec![c.v4(n).to_all().from(Ipv4Addr::UNSPECIFIED).from_mac(OTHER).with(dhcp(Message::Discover, ME, OTHER4, n)).frame()];
-    Ip EVERYWHERE "from 0.0.0.0, to a port that is not DHCP's" |c, n| vec![c.v4(n).to_all().from(Ipv4Addr::UNSPECIFIED).with(udp(68, 53, &n.bytes())).frame()];
+    Ip EVERYWHERE "a DHCP offer from the gateway's address" |c, n| vec![c.v4(n).broadcast().from(c.gateway4).with(dhcp(Message::Offer, OTHER, OTHER4, n)).frame()];
+    Ip EVERYWHERE "a DHCP offer from 0.0.0.0" |c, n| vec![c.v4(n).broadcast().from(Ipv4Addr::UNSPECIFIED).with(dhcp(Message::Offer, OTHER, OTHER4, n)).frame()];
+    Ip EVERYWHERE "a DHCP question in another guest's name" |c, n| vec![c.v4(n).broadcast().from(Ipv4Addr::UNSPECIFIED).with(dhcp(Message::Discover, OTHER, OTHER4, n)).frame()];
+    Ip EVERYWHERE "a DHCP question from another Ethernet address" |c, n| vec![c.v4(n).broadcast().from(Ipv4Addr::UNSPECIFIED).source_mac(OTHER).with(dhcp(Message::Discover, ME, OTHER4, n)).frame()];
+    Ip EVERYWHERE "from 0.0.0.0, to a port that is not DHCP's" |c, n| vec![c.v4(n).broadcast().from(Ipv4Addr::UNSPECIFIED).with(udp(68, 53, &n.bytes())).frame()];
     Strict EVERYWHERE "a DHCPv6 server's answer from the guest's own link-local address" |c, n| vec![c.nd(dhcp_6(SERVER_PORT_6, CLIENT_PORT_6, n)).hops(1).frame()];
     Strict EVERYWHERE "a DHCPv6 server's answer from the guest's own address" |c, n| vec![c.v6(n).with(dhcp_6(SERVER_PORT_6, CLIENT_PORT_6, n)).frame()];
     Ip EVERYWHERE "a DHCPv6 server's answer from another link-local address" |c, n| vec![c.nd(dhcp_6(SERVER_PORT_6, CLIENT_PORT_6, n)).from(ip6("fe80::547")).frame()];
@@ -146,7 +146,7 @@ table! { DISCOVERY:
     Ip EVERYWHERE "a neighbour advertisement with another MAC address behind a first option" |c, n| vec![c.nd(neighbour_advertisement(n, OVERRIDE, MY6, &[NdOption::Nonce, NdOption::TargetLinkLayer(OTHER)])).frame()];
     Ip EVERYWHERE "a neighbour solicitation from another guest's address" |c, n| vec![c.nd(neighbour_solicitation(n, NEIGHBOUR6, &[NdOption::SourceLinkLayer(ME)])).from(OTHER6).frame()];
     Ip EVERYWHERE "a neighbour solicitation from another guest's link-local address" |c, n| vec![c.nd(neighbour_solicitation(n, NEIGHBOUR6, &[NdOption::SourceLinkLayer(ME)])).from(link_local(NEIGHBOUR)).frame()];
-    Ip EVERYWHERE "a neighbour solicitation from another Ethernet address" |c, n| vec![c.nd(neighbour_solicitation(n, NEIGHBOUR6, &[NdOption::SourceLinkLayer(ME)])).from_mac(OTHER).frame()];
+    Ip EVERYWHERE "a neighbour solicitation from another Ethernet address" |c, n| vec![c.nd(neighbour_solicitation(n, NEIGHBOUR6, &[NdOption::SourceLinkLayer(ME)])).source_mac(OTHER).frame()];
     Ip EVERYWHERE "a neighbour advertisement of another guest's address, to override" |c, n| vec![c.nd(neighbour_advertisement(n, OVERRIDE, OTHER6, &[NdOption::TargetLinkLayer(ME)])).frame()];
     Ip EVERYWHERE "a neighbour advertisement of another guest's address, as an answer" |c, n| vec![c.nd(neighbour_advertisement(n, SOLICITED, OTHER6, &[NdOption::TargetLinkLayer(ME)])).from(MY6).frame()];
     Ip EVERYWHERE "a neighbour advertisement of the gateway" |c, n| vec![c.nd(neighbour_advertisement(n, OVERRIDE | ROUTER, c.gateway6, &[NdOption::TargetLinkLayer(ME)])).frame()];
@@ -156,7 +156,7 @@ table! { DISCOVERY:
     Ip EVERYWHERE "a neighbour advertisement without a MAC address of another guest's address" |c, n| vec![c.nd(neighbour_advertisement(n, 0, OTHER6, &[])).frame()];
     Ip EVERYWHERE "a neighbour advertisement from another guest's address" |c, n| vec![c.nd(neighbour_advertisement(n, OVERRIDE, MY6, &[NdOption::TargetLinkLayer(ME)])).from(OTHER6).frame()];
     Ip EVERYWHERE "duplicate address detection of another guest's address" |c, n| vec![c.nd(neighbour_solicitation(n, OTHER6, &[])).from(Ipv6Addr::UNSPECIFIED).frame()];
-    Ip EVERYWHERE "duplicate address detection from another Ethernet address" |c, n| vec![c.nd(neighbour_solicitation(n, MY6, &[])).from(Ipv6Addr::UNSPECIFIED).from_mac(OTHER).frame()];
+    Ip EVERYWHERE "duplicate address detection from another Ethernet address" |c, n| vec![c.nd(neighbour_solicitation(n, MY6, &[])).from(Ipv6Addr::UNSPECIFIED).source_mac(OTHER).frame()];
     Ip EVERYWHERE "a neighbour advertisement from ::" |c, n| vec![c.nd(neighbour_advertisement(n, OVERRIDE, OTHER6, &[NdOption::TargetLinkLayer(ME)])).from(Ipv6Addr::UNSPECIFIED).frame()];
     Ip EVERYWHERE "a router solicitation with another MAC address inside" |c, n| vec![c.nd(router_solicitation(n, &[NdOption::SourceLinkLayer(OTHER)])).frame()];
     Ip EVERYWHERE "a router solicitation from another link-local address" |c, n| vec![c.nd(router_solicitation(n, &[NdOption::SourceLinkLayer(ME)])).from(ip6("fe80::133")).frame()];
@@ -178,7 +178,7 @@ table! { DISCOVERY:
     Strict EVERYWHERE "a question for multicast listeners from the guest's own link-local address" |c, n| vec![c.nd(listener_query(n)).hops(1).extended(Extension::HopByHop(ROUTER_ALERT.to_vec())).frame()];
     Ip EVERYWHERE "a question for multicast listeners from ::" |c, n| vec![c.nd(listener_query(n)).hops(1).from(Ipv6Addr::UNSPECIFIED).extended(Extension::HopByHop(ROUTER_ALERT.to_vec())).frame()];
     Ip EVERYWHERE "a report of a multicast listener from another link-local address" |c, n| vec![c.nd(listener_report_v2(ip6("ff02::fb"), n)).hops(1).from(ip6("fe80::143")).to(ALL_MLD_ROUTERS).extended(Extension::HopByHop(ROUTER_ALERT.to_vec())).frame()];
-    Ip EVERYWHERE "a report of a multicast listener from another Ethernet address" |c, n| vec![c.nd(listener_report_v2(ip6("ff02::fb"), n)).hops(1).to(ALL_MLD_ROUTERS).from_mac(OTHER).extended(Extension::HopByHop(ROUTER_ALERT.to_vec())).frame()];
+    Ip EVERYWHERE "a report of a multicast listener from another Ethernet address" |c, n| vec![c.nd(listener_report_v2(ip6("ff02::fb"), n)).hops(1).to(ALL_MLD_ROUTERS).source_mac(OTHER).extended(Extension::HopByHop(ROUTER_ALERT.to_vec())).frame()];
 }
 
 table! { EXTENSIONS:
@@ -239,8 +239,8 @@ table! { OTHER_PROTOCOLS:
         vec![Ethernet::new(ME, BROADCAST).carrying(Payload { kind: 0x0800, bytes })]
     };
     // The last ones, since they turn the bridge's head: afterwards it looks for the neighbour behind the guest's port.
-    Ip BRIDGED "IPv4 from the neighbour's MAC address" |c, n| vec![c.v4(n).from_mac(NEIGHBOUR).to_all().frame()];
-    Ip BRIDGED "IPv4 in every way the neighbour's" |c, n| vec![c.v4(n).from_mac(NEIGHBOUR).from(NEIGHBOUR4).to_all().frame()];
+    Ip BRIDGED "IPv4 from the neighbour's MAC address" |c, n| vec![c.v4(n).source_mac(NEIGHBOUR).broadcast().frame()];
+    Ip BRIDGED "IPv4 in every way the neighbour's" |c, n| vec![c.v4(n).source_mac(NEIGHBOUR).from(NEIGHBOUR4).broadcast().frame()];
 }
 
 /// All attacks, in the order in which they are sent.

@@ -135,13 +135,13 @@ impl Cast {
     }
 
     /// A UDP packet of IPv4 from the host outside to the guest's neighbour, in the guest's name.
-    pub fn from_outside(self, marker: Marker) -> Draft4 {
+    pub fn outside(self, marker: Marker) -> Draft4 {
         let draft = self.v4(marker);
         Draft4 { ethernet: Ethernet::new(OUTSIDE, self.dom0), ..draft }
     }
 
     /// The same of IPv6.
-    pub fn from_outside_6(self, marker: Marker) -> Draft6 {
+    pub fn outside_6(self, marker: Marker) -> Draft6 {
         let draft = self.v6(marker);
         Draft6 { ethernet: Ethernet::new(OUTSIDE, self.dom0), ..draft }
     }
@@ -177,12 +177,12 @@ pub struct Draft4 {
 }
 
 impl Draft4 {
-    pub fn from_mac(mut self, mac: Mac) -> Self {
+    pub fn source_mac(mut self, mac: Mac) -> Self {
         self.ethernet.source = mac;
         self
     }
 
-    pub fn to_all(mut self) -> Self {
+    pub fn broadcast(mut self) -> Self {
         self.ethernet.destination = BROADCAST;
         self.ip.destination = Ipv4Addr::BROADCAST;
         self
@@ -231,7 +231,7 @@ pub struct Draft6 {
 }
 
 impl Draft6 {
-    pub fn from_mac(mut self, mac: Mac) -> Self {
+    pub fn source_mac(mut self, mac: Mac) -> Self {
         self.ethernet.source = mac;
         self
     }
@@ -286,7 +286,7 @@ pub struct DraftArp {
 }
 
 impl DraftArp {
-    pub fn from_mac(mut self, mac: Mac) -> Self {
+    pub fn source_mac(mut self, mac: Mac) -> Self {
         self.ethernet.source = mac;
         self
     }

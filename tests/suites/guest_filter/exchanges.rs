@@ -104,7 +104,7 @@ fn bridged(policy: Policy) {
 
 /// Whether a report of MLDv2 was seen: behind Ethernet, IPv6 and the hop-by-hop header with the router alert.
 fn saw_report(catcher: &mut Catcher) -> bool {
-    std::iter::from_fn(|| catcher.next().unwrap())
+    std::iter::from_fn(|| catcher.take().unwrap())
         .any(|frame| frame.get(12..14) == Some(&[0x86, 0xdd]) && frame.get(54) == Some(&ICMPV6) && frame.get(62) == Some(&143))
 }
 

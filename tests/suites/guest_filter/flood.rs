@@ -29,12 +29,12 @@ fn frames(cast: Cast) -> Vec<Frame> {
     let n = Marker;
     vec![
         cast.v4(n(1)).from(OTHER4).frame(),
-        cast.v4(n(2)).from_mac(OTHER).frame(),
-        cast.v4(n(3)).from(OTHER4).to_all().frame(),
+        cast.v4(n(2)).source_mac(OTHER).frame(),
+        cast.v4(n(3)).from(OTHER4).broadcast().frame(),
         cast.v4(n(4)).from(OTHER4).to(OUTSIDE4).frame(),
-        cast.v4(n(5)).from(NEIGHBOUR4).to_all().frame(),
+        cast.v4(n(5)).from(NEIGHBOUR4).broadcast().frame(),
         cast.v6(n(6)).from(OTHER6).frame(),
-        cast.v6(n(7)).from_mac(OTHER).frame(),
+        cast.v6(n(7)).source_mac(OTHER).frame(),
         cast.arp_reply(n(8)).sender(OTHER4).frame(),
         cast.nd(neighbour_advertisement(n(9), OVERRIDE, OTHER6, &[NdOption::TargetLinkLayer(ME)])).frame(),
         cast.nd(neighbour_advertisement(n(10), OVERRIDE, OTHER6, &[])).from(OTHER6).frame(),
@@ -73,7 +73,7 @@ impl Flood {
     fn watch(&self, mut catcher: Catcher) {
         while !self.stop.load(Ordering::Relaxed) {
             catcher.sleep(Duration::from_millis(20)).unwrap();
-            while let Some(frame) = catcher.next().unwrap() {
+            while let Some(frame) = catcher.take().unwrap() {
                 match Marker::find(&frame) {
                     Some(LEGAL) => drop(self.legal.fetch_add(1, Ordering::Relaxed)),
                     Some(marker) => drop(self.forged.lock().unwrap().insert(marker, catcher.name().to_owned())),

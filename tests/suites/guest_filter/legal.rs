@@ -39,7 +39,7 @@ table! { LEGAL:
     Nobody EVERYWHERE "a ping" |c, n| vec![c.v4(n).with(ping(n)).frame()];
     Nobody EVERYWHERE "a TCP connection" |c, n| vec![c.v4(n).with(tcp_syn(1000, 22, &n.bytes())).frame()];
     Nobody EVERYWHERE "fragments of IPv4" |c, n| c.v4(n).with(long(n)).fragments(24);
-    Nobody EVERYWHERE "IPv4 for everybody" |c, n| vec![c.v4(n).to_all().frame()];
+    Nobody EVERYWHERE "IPv4 for everybody" |c, n| vec![c.v4(n).broadcast().frame()];
     Nobody BRIDGED "IPv4 to a multicast group" |c, n| {
         let mut draft = c.v4(n).to(ip4(224, 0, 0, 251));
         draft.ethernet.destination = Mac([1, 0, 0x5e, 0, 0, 0xfb]);
@@ -50,8 +50,8 @@ table! { LEGAL:
         draft.ethernet.destination = Mac([1, 0, 0x5e, 0, 0, 0xfb]);
         vec![draft.with(Segment::raw(IGMP, [&[0x16, 0, 9, 4, 224, 0, 0, 251], &n.bytes()[..]].concat())).frame()]
     };
-    Nobody EVERYWHERE "a DHCP client looks for servers" |c, n| vec![c.v4(n).from(Ipv4Addr::UNSPECIFIED).to_all().with(dhcp(Message::Discover, ME, MY4, n)).frame()];
-    Nobody EVERYWHERE "a DHCP client asks for what was offered" |c, n| vec![c.v4(n).from(Ipv4Addr::UNSPECIFIED).to_all().with(dhcp(Message::Request, ME, MY4, n)).frame()];
+    Nobody EVERYWHERE "a DHCP client looks for servers" |c, n| vec![c.v4(n).from(Ipv4Addr::UNSPECIFIED).broadcast().with(dhcp(Message::Discover, ME, MY4, n)).frame()];
+    Nobody EVERYWHERE "a DHCP client asks for what was offered" |c, n| vec![c.v4(n).from(Ipv4Addr::UNSPECIFIED).broadcast().with(dhcp(Message::Request, ME, MY4, n)).frame()];
     Nobody EVERYWHERE "a DHCP client renews its lease" |c, n| vec![c.v4(n).with(dhcp(Message::Request, ME, MY4, n)).frame()];
 
     Nobody EVERYWHERE "an ARP request" |c, n| vec![c.arp(n).frame()];

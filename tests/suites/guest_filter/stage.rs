@@ -18,7 +18,8 @@ use testbed::frame::arp::sender_and_target;
 use testbed::frame::ipv6::{ALL_DHCP_SERVERS, ALL_MLD_ROUTERS, ALL_ROUTERS, solicited_node};
 use testbed::frame::{Frame, Mac, Marker};
 use testbed::guest::{Dom0, Guest, Hotplug, Nic, Outcome, Vif};
-use testbed::machine::{Machine, Programs, connect, stable_mac, wait_for};
+use testbed::machine::{Machine, Programs, Running as Process, connect, stable_mac, wait_for};
+use testbed::originals::fetched;
 use testbed::wire::{Catcher, Protocol, Sender};
 
 use crate::admin::Firewall;
@@ -89,6 +90,8 @@ pub enum Around {
     NoTools,
     /// The administrator's packet filter, and br_netfilter shows it bridged packets.
     Firewall(Firewall),
+    /// firewalld, with everything in this zone.
+    Firewalld(&'static str),
 }
 
 /// Dom0 and the host outside, before any guest.
@@ -96,6 +99,8 @@ pub struct Host {
     pub mode: Mode,
     pub dom0: Dom0,
     pub outside: Machine,
+    /// Kept alive.
+    _processes: Vec<Process>,
 }
 
 impl Host {
@@ -107,7 +112,7 @@ impl Host {
             machine.set_sysctl("net.ipv6.conf.default.accept_dad", "0").unwrap();
         }
         // Where br_netfilter looks at bridged packets, it drops those with nonsense in their headers: only with a firewall, who wants it.
-        let looked_at = if matches!(around, Around::Firewall(_)) { "1" } else { "0" };
+        let looked_at = if matches!(around, Around::Firewall(_) | Around::Firewalld(_)) { "1" } else { "0" };
         for table in ["iptables", "ip6tables", "arptables"] {
             machine.set_sysctl(&format!("net.bridge.bridge-nf-call-{table}"), looked_at).unwrap();
         }
@@ -121,12 +126,16 @@ impl Host {
             machine.ip("link set eth0 up").unwrap();
             addresses.iter().for_each(|address| drop(machine.ip(&format!("address add {address} dev eth0")).unwrap()));
         }
+        let processes = match around {
+            Around::Firewalld(zone) => start_firewalld(machine, zone),
+            _ => Vec::new(),
+        };
         match around {
-            Around::Nothing => {}
+            Around::Nothing | Around::Firewalld(_) => {}
             Around::NoTools => drop(machine.shell(WITHOUT_TOOLS).unwrap()),
             Around::Firewall(firewall) => firewall.load(machine),
         }
-        let host = Self { mode, dom0, outside };
+        let host = Self { mode, dom0, outside, _processes: processes };
         host.start();
         host
     }
@@ -187,6 +196,32 @@ impl Host {
 pub fn call(vif: &Vif, hotplug: Hotplug, words: &[&str]) {
     let mut command = vif.hotplug_command(hotplug);
     Outcome::of(command.args(words).args(hotplug.words())).unwrap().success().unwrap();
+}
+
+/// The system bus: everybody in the machine may do everything.
+const BUS: &str = "<busconfig><type>system</type><listen>unix:path=/run/dbus/system_bus_socket</listen><auth>EXTERNAL</auth>
+    <policy context='default'><allow send_destination='*'/><allow receive_sender='*'/><allow own='*'/><allow user='*'/></policy></busconfig>";
+
+/// Starts firewalld as Debian has it, and waits until its rules are there. It looks for no way back to IPv6 sources: to the networks of bridged
+/// guests dom0 has none.
+fn start_firewalld(machine: &Machine, zone: &str) -> Vec<Process> {
+    let folder = fetched("tests/fetch-firewalld").unwrap();
+    let folder = folder.display();
+    machine.run("mount", ["-t", "overlay", "-o", &format!("lowerdir={folder}/usr:/usr"), "overlay", "/usr"]).unwrap();
+    machine.write_file("/run/bus.conf", BUS).unwrap();
+    let configure = format!(
+        "mkdir -p /run/dbus; cp -r {folder}/etc/firewalld /etc/; sed -i 's/^DefaultZone=.*/DefaultZone={zone}/; s/^IPv6_rpfilter=.*/IPv6_rpfilter=no/' /etc/firewalld/firewalld.conf"
+    );
+    machine.shell(&configure).unwrap();
+    let start = |program: &str, words: &[&str]| machine.spawn(machine.command(program).args(words)).unwrap();
+    let bus = start("dbus-daemon", &["--config-file=/run/bus.conf", "--nofork", "--nopidfile"]);
+    wait_for("the system bus", PATIENCE, || Ok(machine.path("/run/dbus/system_bus_socket").exists())).unwrap();
+    let firewalld = start("firewalld", &["--nofork", "--nopid", "--log-file=/run/firewalld.log"]);
+    wait_for("firewalld's rules", 3 * PATIENCE, || {
+        Ok(machine.shell("nft list chain inet firewalld filter_FORWARD_POLICIES_pre").is_ok())
+    })
+    .unwrap();
+    vec![firewalld, bus]
 }
 
 /// Takes away every program that could set up a packet filter.
@@ -336,8 +371,7 @@ impl Stage {
     /// The same from the host outside, where dom0 is a router.
     pub fn fire_from_outside(&mut self, frames: &[Frame]) -> Arrived {
         let [through, own] = [(); 2].map(|()| self.mark());
-        let last =
-            [(through, NEIGHBOUR4), (own, DOM0)].map(|(marker, to)| self.cast.from_outside(marker).from(OUTSIDE4).to(to).frame());
+        let last = [(through, NEIGHBOUR4), (own, DOM0)].map(|(marker, to)| self.cast.outside(marker).from(OUTSIDE4).to(to).frame());
         let sender = Sender::new(&self.host.outside, "eth0").unwrap();
         sender.send_in_order(frames.iter().chain(&last)).unwrap();
         self.witnesses[0].wait_for(through, PATIENCE).unwrap();
@@ -357,7 +391,7 @@ impl Stage {
         let cast = self.cast;
         if self.host.mode == Mode::Bridge {
             let marker = self.mark();
-            return vec![(cast.v4(marker).to_all().frame(), marker)];
+            return vec![(cast.v4(marker).broadcast().frame(), marker)];
         }
         let [neighbour, outside, own, asked] = [(); 4].map(|()| self.mark());
         vec![

@@ -10,28 +10,28 @@ use crate::stage::{Around, Mode, Policy, Stage};
 type Attack = (&'static str, fn(Cast, Marker) -> Frame);
 
 const ATTACKS: &[Attack] = &[
-    ("IPv4 in a guest's name, to its neighbour", |c, n| c.from_outside(n).frame()),
-    ("IPv4 in the name of a guest's second address", |c, n| c.from_outside(n).from(MY_SECOND4).frame()),
-    ("a ping in a guest's name", |c, n| c.from_outside(n).with(ping(n)).frame()),
-    ("IPv4 in a guest's name, to dom0", |c, n| c.from_outside(n).to(DOM0).frame()),
-    ("IPv6 in a guest's name, to its neighbour", |c, n| c.from_outside_6(n).frame()),
-    ("IPv6 in the name of a guest's second address", |c, n| c.from_outside_6(n).from(MY_SECOND6).frame()),
-    ("a ping of IPv6 in a guest's name", |c, n| c.from_outside_6(n).with(icmpv6::ping(n)).frame()),
-    ("IPv6 in a guest's name, to dom0", |c, n| c.from_outside_6(n).to(DOM0_6).frame()),
+    ("IPv4 in a guest's name, to its neighbour", |c, n| c.outside(n).frame()),
+    ("IPv4 in the name of a guest's second address", |c, n| c.outside(n).from(MY_SECOND4).frame()),
+    ("a ping in a guest's name", |c, n| c.outside(n).with(ping(n)).frame()),
+    ("IPv4 in a guest's name, to dom0", |c, n| c.outside(n).to(DOM0).frame()),
+    ("IPv6 in a guest's name, to its neighbour", |c, n| c.outside_6(n).frame()),
+    ("IPv6 in the name of a guest's second address", |c, n| c.outside_6(n).from(MY_SECOND6).frame()),
+    ("a ping of IPv6 in a guest's name", |c, n| c.outside_6(n).with(icmpv6::ping(n)).frame()),
+    ("IPv6 in a guest's name, to dom0", |c, n| c.outside_6(n).to(DOM0_6).frame()),
 ];
 
 /// In networks that a guest has as a whole.
 const ATTACKS_ON_NETWORKS: &[Attack] = &[
-    ("IPv4 from a guest's /28", |c, n| c.from_outside(n).from([192, 168, 4, 31].into()).frame()),
-    ("IPv4 from a guest's /24", |c, n| c.from_outside(n).from([192, 168, 3, 77].into()).frame()),
-    ("IPv6 from a guest's /64", |c, n| c.from_outside_6(n).from("2001:db8:20::9".parse().unwrap()).frame()),
-    ("IPv6 from a guest's /56", |c, n| c.from_outside_6(n).from("2001:db8:30:abcd::9".parse().unwrap()).frame()),
+    ("IPv4 from a guest's /28", |c, n| c.outside(n).from([192, 168, 4, 31].into()).frame()),
+    ("IPv4 from a guest's /24", |c, n| c.outside(n).from([192, 168, 3, 77].into()).frame()),
+    ("IPv6 from a guest's /64", |c, n| c.outside_6(n).from("2001:db8:20::9".parse().unwrap()).frame()),
+    ("IPv6 from a guest's /56", |c, n| c.outside_6(n).from("2001:db8:30:abcd::9".parse().unwrap()).frame()),
 ];
 
 const LEGAL: &[Attack] = &[
-    ("IPv4 from an address that is no guest's", |c, n| c.from_outside(n).from(OTHER4).frame()),
-    ("IPv4 from the address above a guest's /28", |c, n| c.from_outside(n).from([192, 168, 4, 32].into()).frame()),
-    ("IPv6 from an address that is no guest's", |c, n| c.from_outside_6(n).from("2001:db8:2::99".parse().unwrap()).frame()),
+    ("IPv4 from an address that is no guest's", |c, n| c.outside(n).from(OTHER4).frame()),
+    ("IPv4 from the address above a guest's /28", |c, n| c.outside(n).from([192, 168, 4, 32].into()).frame()),
+    ("IPv6 from an address that is no guest's", |c, n| c.outside_6(n).from("2001:db8:2::99".parse().unwrap()).frame()),
 ];
 
 /// Sends everything from outside, and tells what went otherwise than it should.
