@@ -42,10 +42,12 @@ ip neigh replace 10.0.0.1 lladdr NEIGHBOUR dev eth0
 ip neigh replace 2001:db8::1 lladdr NEIGHBOUR dev eth0
 ping -c 3 -W 1 -I 10.0.0.77 10.0.0.1 >/dev/null 2>&1
 ping -6 -c 3 -W 1 -I 2001:db8::77 2001:db8::1 >/dev/null 2>&1
+# A card that is up keeps its address.
+become() { ip link set eth0 down; ip link set eth0 address "$1"; ip link set eth0 up; }
 mac=$(cat /sys/class/net/eth0/address)
-ip link set eth0 address 00:16:3e:00:00:77
+become 00:16:3e:00:00:77
 ping -c 3 -W 1 -I 10.0.0.2 10.0.0.1 >/dev/null 2>&1
-ip link set eth0 address "$mac"
+become "$mac"
 echo "guest: has lied"
 honest after
 while :; do sleep 1; done
@@ -58,10 +60,10 @@ watch_for_lies() {
   ip netns exec neighbour nft -f - <<<"table netdev watch
     delete table netdev watch
     table netdev watch { chain ingress { type filter hook ingress device port priority 0
-      ether saddr 00:16:3e:00:00:77 counter comment mac
-      arp saddr ip 10.0.0.77 counter comment arp
-      ip saddr 10.0.0.77 counter comment ipv4
-      ip6 saddr 2001:db8::77 counter comment ipv6
+      ether saddr 00:16:3e:00:00:77 counter comment \"mac\"
+      arp saddr ip 10.0.0.77 counter comment \"arp\"
+      ip saddr 10.0.0.77 counter comment \"ipv4\"
+      ip6 saddr 2001:db8::77 counter comment \"ipv6\"
     }; }"
 }
 lies() { ip netns exec neighbour nft list table netdev watch | grep counter; }
