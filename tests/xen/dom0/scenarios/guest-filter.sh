@@ -35,18 +35,18 @@ ip link set eth0 up
 honest before
 ip address add 10.0.0.77/24 dev eth0
 ip address add 2001:db8::77/64 dev eth0
-arping -U -c 3 -I eth0 -s 10.0.0.77 10.0.0.77 >/dev/null 2>&1
-ping -c 3 -W 1 -I 10.0.0.77 10.0.0.1 >/dev/null 2>&1
+arping -U -c 1 -I eth0 -s 10.0.0.77 10.0.0.77 >/dev/null 2>&1
+ping -c 1 -W 1 -I 10.0.0.77 10.0.0.1 >/dev/null 2>&1
 # The neighbour is known, so that the packet itself goes out.
 ip neigh replace 10.0.0.1 lladdr NEIGHBOUR dev eth0
 ip neigh replace 2001:db8::1 lladdr NEIGHBOUR dev eth0
-ping -c 3 -W 1 -I 10.0.0.77 10.0.0.1 >/dev/null 2>&1
-ping -6 -c 3 -W 1 -I 2001:db8::77 2001:db8::1 >/dev/null 2>&1
+ping -c 1 -W 1 -I 10.0.0.77 10.0.0.1 >/dev/null 2>&1
+ping -6 -c 1 -W 1 -I 2001:db8::77 2001:db8::1 >/dev/null 2>&1
 # A card that is up keeps its address.
 become() { ip link set eth0 down; ip link set eth0 address "$1"; ip link set eth0 up; }
 mac=$(cat /sys/class/net/eth0/address)
 become 00:16:3e:00:00:77
-ping -c 3 -W 1 -I 10.0.0.2 10.0.0.1 >/dev/null 2>&1
+ping -c 1 -W 1 -I 10.0.0.2 10.0.0.1 >/dev/null 2>&1
 become "$mac"
 echo "guest: has lied"
 honest after
