@@ -126,6 +126,8 @@ impl Host {
             machine.ip("link set eth0 up").unwrap();
             addresses.iter().for_each(|address| drop(machine.ip(&format!("address add {address} dev eth0")).unwrap()));
         }
+        // An address stays tentative until the carrier is noticed.
+        wait_for("dom0's addresses", PATIENCE, || Ok(machine.ip("-6 address show dev eth0 tentative")?.is_empty())).unwrap();
         let processes = match around {
             Around::Firewalld(zone) => start_firewalld(machine, zone),
             _ => Vec::new(),
