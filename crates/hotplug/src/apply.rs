@@ -7,7 +7,7 @@ use std::fmt;
 use crate::host::Host;
 use crate::operation::Operation;
 use crate::plan::{OnFailure, Plan};
-use journal::{Journal, JournalError};
+use journal::{Inverse, Journal, JournalError};
 
 /// Something that operations can be performed on: the system, or in tests the model.
 pub trait Effects {
@@ -101,9 +101,41 @@ impl std::error::Error for Stopped {}
 pub struct Run<'a, E: Effects> {
     effects: &'a mut E,
     journal: Journal,
-    /// The inverses of what was done, the oldest first.
-    inverses: Vec<Vec<Operation>>,
+    /// The inverses of what was done, the oldest first, as far as they are worked out.
+    inverses: Vec<Inverse>,
+    /// What was done after that.
+    courses: Vec<Course>,
     outcome: Outcome,
+}
+
+/// What was done of a plan without a journal: the inverses are worked out if they are ever needed.
+struct Course {
+    /// The host before it.
+    host: Host,
+    attempts: Vec<(Operation, Effect)>,
+}
+
+/// What is known of a step that was begun.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Effect {
+    /// It was done.
+    Whole,
+    /// It failed, and may have had a part of its effect.
+    Unknown,
+}
+
+impl Course {
+    fn inverses(self) -> Vec<Inverse> {
+        let mut host = self.host;
+        let inverse = |(operation, effect): (Operation, Effect)| {
+            let inverse = operation.inverse(&host);
+            if effect == Effect::Whole {
+                host.follow(&operation);
+            }
+            inverse
+        };
+        self.attempts.into_iter().map(inverse).collect()
+    }
 }
 
 impl<'a, E: Effects> Run<'a, E> {
@@ -113,8 +145,8 @@ impl<'a, E: Effects> Run<'a, E> {
     }
 
     /// A run that was killed, as its journal tells: `inverses` take back what it did.
-    pub fn resumed(effects: &'a mut E, journal: Journal, inverses: Vec<Vec<Operation>>) -> Self {
-        Self { effects, journal, inverses, outcome: Outcome::default() }
+    pub fn resumed(effects: &'a mut E, journal: Journal, inverses: Vec<Inverse>) -> Self {
+        Self { effects, journal, inverses, courses: vec![], outcome: Outcome::default() }
     }
 
     /// Looks at what the run performs on, between two plans.
@@ -134,28 +166,55 @@ impl<'a, E: Effects> Run<'a, E> {
     /// # Errors
     /// When a step that must succeed fails: everything done in this run has then been undone.
     pub fn carry_out(&mut self, plan: &Plan, mut host: Host) -> Result<Host, Stopped> {
+        if matches!(self.journal, Journal::None) {
+            self.courses.push(Course { host: host.clone(), attempts: Vec::with_capacity(plan.steps.len()) });
+        }
         for step in &plan.steps {
-            let inverse = step.operation.inverse(&host);
-            if let Err(error) = self.journal.append(&inverse) {
+            if let Err(error) = self.begin(&step.operation, &host) {
                 self.undo();
                 return Err(Stopped::Journal(error));
             }
-            self.inverses.push(inverse);
             let result = self.effects.perform(&step.operation);
             if matches!(&result, Err(failure) if failure.kind == FailureKind::Taken) {
-                self.inverses.pop();
-                self.journal.forget_last();
+                self.forget_last();
             }
             match (result, step.on_failure) {
-                (Ok(()), _) => {
-                    host = host.after(&step.operation);
-                    self.outcome.done.push(step.operation.clone());
-                }
+                (Ok(()), _) => self.done(&step.operation, &mut host),
                 (Err(failure), OnFailure::Continue) => self.tolerate(failure),
                 (Err(failure), OnFailure::Abort) => return Err(self.stop(failure)),
             }
         }
         Ok(host)
+    }
+
+    /// Notes what takes the next step back, before it is done.
+    fn begin(&mut self, operation: &Operation, host: &Host) -> Result<(), JournalError> {
+        if let Some(course) = self.courses.last_mut() {
+            course.attempts.push((operation.clone(), Effect::Unknown));
+            return Ok(());
+        }
+        let inverse = operation.inverse(host);
+        self.journal.append(&inverse)?;
+        self.inverses.push(inverse);
+        Ok(())
+    }
+
+    fn forget_last(&mut self) {
+        match self.courses.last_mut() {
+            Some(course) => drop(course.attempts.pop()),
+            None => {
+                self.inverses.pop();
+                self.journal.forget_last();
+            }
+        }
+    }
+
+    fn done(&mut self, operation: &Operation, host: &mut Host) {
+        if let Some((_, effect)) = self.courses.last_mut().and_then(|course| course.attempts.last_mut()) {
+            *effect = Effect::Whole;
+        }
+        host.follow(operation);
+        self.outcome.done.push(operation.clone());
     }
 
     fn tolerate(&mut self, failure: Failure) {
@@ -172,6 +231,7 @@ impl<'a, E: Effects> Run<'a, E> {
     /// Takes back everything, the youngest first. Goes on past failures and gives them back; what is gone already needs no undoing.
     pub fn undo(&mut self) -> Vec<Failure> {
         let mut left = vec![];
+        self.inverses.extend(self.courses.drain(..).flat_map(Course::inverses));
         while let Some(inverse) = self.inverses.pop() {
             for operation in &inverse {
                 match self.effects.perform(operation) {

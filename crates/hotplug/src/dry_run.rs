@@ -18,7 +18,7 @@ fn planned_steps(plan: &Plan, host: &Host) -> Vec<PlannedStep> {
     for step in &plan.steps {
         let undo = step.operation.inverse(&host).iter().map(ToString::to_string).collect();
         steps.push(PlannedStep { act: step.operation.to_string(), on_failure: step.on_failure, undo });
-        host = host.after(&step.operation);
+        host.follow(&step.operation);
     }
     steps
 }

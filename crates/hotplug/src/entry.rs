@@ -27,7 +27,7 @@ use crate::program::Program;
 macro_rules! main {
     ($program:expr, $pass:expr) => {
         #[global_allocator]
-        static MEMORY: $crate::entry::Memory = $crate::entry::MEMORY;
+        static MEMORY: $crate::memory::Memory = $crate::memory::Memory::new();
 
         // SAFETY: no other function of this executable has the name `main`, and this one is of the type that the C runtime calls.
         #[expect(unsafe_code, reason = "the name that the C runtime calls")]
@@ -38,13 +38,6 @@ macro_rules! main {
         }
     };
 }
-
-/// Where programs take their memory from. musl's allocator gives every page back that falls empty, and asks for it anew a moment later;
-/// this one asks for a few large pieces.
-pub type Memory = dlmalloc::GlobalDlmalloc;
-
-/// The one value of its type.
-pub const MEMORY: Memory = dlmalloc::GlobalDlmalloc;
 
 /// Runs a program and gives its exit status.
 ///

@@ -10,9 +10,15 @@ use serde::{Deserialize, Serialize};
 /// The rules are those of `dev_valid_name()` in Linux's net/core/dev.c: 1 to 15 bytes, not `.` or `..`, no `/`, no `:`, no white
 /// space. Two more are ours: no `%`, because the kernel takes it for a pattern and picks a number (`dev_alloc_name()`), and only
 /// printable ASCII, so that a name never disturbs a log, a path or a terminal.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+///
+/// It is kept in place, without memory of its own: a plan names devices over and over.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct InterfaceName(String);
+pub struct InterfaceName {
+    /// Filled up with zeros, which stand before every letter: names are in the order of their texts.
+    bytes: [u8; INTERFACE_NAME_MAX],
+    length: u8,
+}
 
 /// Longest name in bytes: `IFNAMSIZ` less the closing zero (include/uapi/linux/if.h).
 pub const INTERFACE_NAME_MAX: usize = 15;
@@ -57,7 +63,8 @@ impl InterfaceName {
     /// The name as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
-        &self.0
+        let text = self.bytes.get(..usize::from(self.length)).map(std::str::from_utf8);
+        text.and_then(Result::ok).unwrap_or_default()
     }
 
     /// This name with `prefix` before it: `eth0` with `p` is `peth0`.
@@ -65,7 +72,7 @@ impl InterfaceName {
     /// # Errors
     /// When the result is longer than the kernel allows.
     pub fn with_prefix(&self, prefix: &str) -> Result<Self, InvalidInterfaceName> {
-        format!("{prefix}{}", self.0).parse()
+        format!("{prefix}{self}").parse()
     }
 
     /// This name with `suffix` after it: `web0` with `-emu` is `web0-emu`.
@@ -73,7 +80,7 @@ impl InterfaceName {
     /// # Errors
     /// When the result is longer than the kernel allows.
     pub fn with_suffix(&self, suffix: &str) -> Result<Self, InvalidInterfaceName> {
-        format!("{}{suffix}", self.0).parse()
+        format!("{self}{suffix}").parse()
     }
 }
 
@@ -91,7 +98,9 @@ impl FromStr for InterfaceName {
         if text == "." || text == ".." || !text.bytes().all(allowed) {
             return Err(InvalidInterfaceName::Forbidden(text.to_owned()));
         }
-        Ok(Self(text.to_owned()))
+        let mut bytes = [0; INTERFACE_NAME_MAX];
+        bytes.iter_mut().zip(text.bytes()).for_each(|(place, byte)| *place = byte);
+        Ok(Self { bytes, length: u8::try_from(text.len()).unwrap_or_default() })
     }
 }
 
@@ -105,13 +114,19 @@ impl TryFrom<String> for InterfaceName {
 
 impl From<InterfaceName> for String {
     fn from(name: InterfaceName) -> Self {
-        name.0
+        name.as_str().to_owned()
     }
 }
 
 impl fmt::Display for InterfaceName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(self.as_str())
+    }
+}
+
+impl fmt::Debug for InterfaceName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("InterfaceName").field(&self.as_str()).finish()
     }
 }
 
@@ -131,6 +146,16 @@ mod tests {
         for name in ["", ".", "..", "a b", "a/b", "a:1", "eth%d", "sixteen-letters-", "a\nb", "a\0b", "é"] {
             assert!(name.parse::<InterfaceName>().is_err(), "{name:?}");
         }
+    }
+
+    #[test]
+    fn names_are_in_the_order_of_their_texts() {
+        let texts = ["br10", "br1", "eth0", "br2", "br", "fifteen-letters"];
+        let mut names = texts.map(|text| text.parse::<InterfaceName>().unwrap());
+        let mut sorted = texts;
+        names.sort();
+        sorted.sort_unstable();
+        assert_eq!(names.each_ref().map(InterfaceName::as_str), sorted);
     }
 
     #[test]

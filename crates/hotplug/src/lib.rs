@@ -13,6 +13,7 @@ pub mod host;
 pub mod interface_name;
 pub mod invocation;
 pub mod mac_address;
+pub mod memory;
 pub mod operation;
 pub mod pass;
 pub mod plan;

@@ -414,7 +414,7 @@ impl Operation {
             | Self::AddVlans { .. }
             | Self::DeleteVlans { .. }
             | Self::AddStation { .. }
-            | Self::DeleteStation { .. } => repair(&host.after(self), host),
+            | Self::DeleteStation { .. } => repair(host.after(self), host),
             Self::AddRoute(route) => match host.routes.iter().any(|seen| seen.same_place(route)) {
                 true => vec![],
                 false => vec![Self::DeleteRoute(route.clone())],
@@ -481,9 +481,10 @@ impl Operation {
 
     /// `back`, and the repair of what this act and `back` together would still have cost.
     fn undone_by(&self, host: &Host, back: Operation) -> Vec<Operation> {
-        let after = host.after(self).after(&back);
+        let mut after = host.after(self);
+        after.follow(&back);
         let mut inverse = vec![back];
-        inverse.extend(repair(&after, host));
+        inverse.extend(repair(after, host));
         inverse
     }
 }
@@ -508,7 +509,12 @@ fn recreate_bridge(host: &Host, name: &InterfaceName) -> Vec<Operation> {
         all_multicast: Some(link.all_multicast),
         ..LinkChange::default()
     };
-    let created = inverse.iter().fold(host.after(&Operation::DeleteBridge(name.clone())), |host, act| host.after(act));
+    let after = |acts: &[Operation]| {
+        let mut after = host.after(&Operation::DeleteBridge(name.clone()));
+        acts.iter().for_each(|act| after.follow(act));
+        after
+    };
+    let created = after(&inverse);
     if let Some(new) = created.link(name) {
         let change = settings.missing_from(new);
         if !change.is_empty() {
@@ -518,8 +524,7 @@ fn recreate_bridge(host: &Host, name: &InterfaceName) -> Vec<Operation> {
     inverse.extend(
         host.ports_of(name).map(|port| Operation::SetLink { device: port.name.clone(), change: LinkChange::port_of(name) }),
     );
-    let back = inverse.iter().fold(host.after(&Operation::DeleteBridge(name.clone())), |host, act| host.after(act));
-    inverse.extend(repair(&back, host));
+    inverse.extend(repair(after(&inverse), host));
     inverse
 }
 

@@ -4,6 +4,7 @@ use std::fmt;
 use std::io::{IsTerminal, Write};
 
 use crate::apply::{Failure, Outcome, Stopped};
+use crate::operation::Operation;
 use crate::plan::Refusal;
 use crate::system::SystemError;
 
@@ -12,8 +13,8 @@ use crate::system::SystemError;
 pub struct Report {
     /// What was asked to be printed: a status, a plan.
     pub output: String,
-    /// What was done, in the operator's words, oldest first.
-    pub done: Vec<String>,
+    /// What was done, oldest first.
+    pub done: Vec<Operation>,
     /// What an administrator should know though nothing is wrong.
     pub notes: Vec<String>,
     /// Steps that failed and did not matter to the end.
@@ -44,8 +45,7 @@ impl Report {
     /// What a run did.
     #[must_use]
     pub fn of(outcome: Outcome, notes: Vec<String>, summary: String) -> Self {
-        let done = outcome.done.iter().map(ToString::to_string).collect();
-        Self { output: String::new(), done, notes, tolerated: outcome.tolerated, summary }
+        Self { output: String::new(), done: outcome.done, notes, tolerated: outcome.tolerated, summary }
     }
 }
 
@@ -155,8 +155,11 @@ fn tell(report: &Report) {
 
 fn tell_person(report: &Report) {
     let mut stderr = std::io::stderr();
-    for line in report.done.iter().chain(&report.notes) {
-        let _ = writeln!(stderr, "  {line}");
+    for act in &report.done {
+        let _ = writeln!(stderr, "  {act}");
+    }
+    for note in &report.notes {
+        let _ = writeln!(stderr, "  {note}");
     }
     if !report.summary.is_empty() {
         let _ = writeln!(stderr, "{}", report.summary);

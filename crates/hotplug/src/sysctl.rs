@@ -97,6 +97,12 @@ impl Sysctl {
         self.place == Place::All && self.key() == "accept_redirects"
     }
 
+    /// The device whose `proxy_arp` it is, if it is one: the setting that the kernel tells and takes along with all else of a device.
+    #[must_use]
+    pub fn device_of_proxy_arp(&self) -> Option<&InterfaceName> {
+        self.device().filter(|_| self.family == Family::V4 && self.key() == "proxy_arp")
+    }
+
     /// The device it belongs to, if it belongs to one.
     #[must_use]
     pub fn device(&self) -> Option<&InterfaceName> {

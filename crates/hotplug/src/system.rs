@@ -184,7 +184,7 @@ impl System {
             Operation::DeleteRule(rule) => rule::delete(kernel, rule).map_err(Cause::of_removal),
             Operation::AddNeighbour(neighbour) => neighbour::add(kernel, neighbour).map_err(Cause::of_change),
             Operation::DeleteNeighbour(neighbour) => neighbour::delete(kernel, neighbour).map_err(Cause::of_removal),
-            Operation::WriteSysctl { sysctl, value } => sysctl::write(sysctl, value).map_err(Cause::of_setting),
+            Operation::WriteSysctl { sysctl, value } => sysctl::write(kernel, sysctl, value).map_err(Cause::of_setting),
             Operation::WriteFile { path, text } => file::write(path, text).map_err(Cause::other),
             Operation::RemoveFile(path) => file::remove(path).map_err(Cause::of_setting),
             Operation::Restart(service) => service::restart(service).map_err(Cause::of_setting),

@@ -27,11 +27,12 @@ impl Host {
     #[must_use]
     pub fn after(&self, operation: &Operation) -> Self {
         let mut host = self.clone();
-        host.perform(operation);
+        host.follow(operation);
         host
     }
 
-    fn perform(&mut self, operation: &Operation) {
+    /// Becomes the host as it is after `operation`, as [`Host::after`].
+    pub fn follow(&mut self, operation: &Operation) {
         match operation {
             Operation::CreateBridge(bridge) => self.create_bridge(bridge),
             Operation::DeleteBridge(name) => self.delete_link(name),

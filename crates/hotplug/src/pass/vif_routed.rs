@@ -76,7 +76,7 @@ fn comes(asked: &Asked<'_>, system: &mut System, routing: Routing, memory: Optio
     let mut host = observe(asked, system, memory)?;
     if let Some(name) = asked.vif.leftover(&host).map(|link| link.name.clone()) {
         for sysctl in recipe::settings_of(&routed, &name) {
-            system.note_sysctl(&mut host, sysctl)?;
+            system.note_setting_of_seen(&mut host, sysctl)?;
         }
     }
     let uplink = uplink(&routed, system)?;

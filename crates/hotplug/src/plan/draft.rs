@@ -22,13 +22,13 @@ impl Draft {
 
     /// Adds a step whose failure ends the plan.
     pub fn must(&mut self, operation: Operation) {
-        self.host = self.host.after(&operation);
+        self.host.follow(&operation);
         self.plan.must(operation);
     }
 
     /// Adds a step whose failure is only noted.
     pub fn may(&mut self, operation: Operation) {
-        self.host = self.host.after(&operation);
+        self.host.follow(&operation);
         self.plan.may(operation);
     }
 

@@ -249,7 +249,7 @@ impl Move<'_> {
     /// What the kernel has done by itself on the way, put right.
     pub fn put_right(&self, draft: &mut Draft) {
         let wanted = self.wanted(&draft.host);
-        draft.must_all(repair(&draft.host, &wanted));
+        draft.must_all(repair(draft.host.clone(), &wanted));
     }
 
     /// The target goes down and keeps its addresses. Going down costs those of IPv6; the kernel's own one was made while it was up.

@@ -9,8 +9,8 @@ use crate::operation::{Operation, PortChange};
 
 /// What leads from `now` to `wanted`, as far as a port's settings, addresses, neighbour entries and routes are concerned.
 #[must_use]
-pub fn repair(now: &Host, wanted: &Host) -> Vec<Operation> {
-    let mut work = Work { host: now.clone(), operations: vec![] };
+pub fn repair(now: Host, wanted: &Host) -> Vec<Operation> {
+    let mut work = Work { host: now, operations: vec![] };
     for link in &wanted.links {
         let seen = now.link(&link.name).filter(|seen| seen.master == link.master);
         for operation in seen.map(|seen| settle_port(&link.name, &seen.port, &link.port)).unwrap_or_default() {
@@ -22,7 +22,7 @@ pub fn repair(now: &Host, wanted: &Host) -> Vec<Operation> {
             let listed = |host: &Host| -> Vec<Address> {
                 host.addresses_of(&link.name).filter(|address| address.family() == family).cloned().collect()
             };
-            work.order_addresses(listed(now), listed(wanted), family);
+            work.order_addresses(listed(&work.host), listed(wanted), family);
         }
     }
     for route in routes_to_remove(&work.host, wanted) {
@@ -78,7 +78,7 @@ struct Work {
 
 impl Work {
     fn push(&mut self, operation: Operation) {
-        self.host = self.host.after(&operation);
+        self.host.follow(&operation);
         self.operations.push(operation);
     }
 

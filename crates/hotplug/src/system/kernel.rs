@@ -13,6 +13,8 @@ use crate::interface_name::InterfaceName;
 pub(super) struct Kernel {
     connection: Option<Connection>,
     numbers: BTreeMap<InterfaceName, u32>,
+    /// Their `proxy_arp`, as they had it when they were looked at.
+    proxy_arp: BTreeMap<InterfaceName, u32>,
 }
 
 impl Kernel {
@@ -50,8 +52,22 @@ impl Kernel {
         self.numbers.insert(name.clone(), number);
     }
 
+    /// Notes a device's `proxy_arp`, where the kernel told it.
+    pub fn learn_proxy_arp(&mut self, name: &InterfaceName, value: Option<u32>) {
+        match value {
+            Some(value) => self.proxy_arp.insert(name.clone(), value),
+            None => self.proxy_arp.remove(name),
+        };
+    }
+
+    /// The `proxy_arp` that a device had when it was last looked at; nothing where the kernel did not tell.
+    pub fn proxy_arp_of(&self, name: &InterfaceName) -> Option<u32> {
+        self.proxy_arp.get(name).copied()
+    }
+
     /// Follows a renaming.
     pub fn renamed(&mut self, from: &InterfaceName, to: &InterfaceName) {
+        self.proxy_arp.remove(from);
         if let Some(number) = self.numbers.remove(from) {
             self.numbers.insert(to.clone(), number);
         }
@@ -60,10 +76,12 @@ impl Kernel {
     /// Forgets what a device's number was.
     pub fn forget(&mut self, name: &InterfaceName) {
         self.numbers.remove(name);
+        self.proxy_arp.remove(name);
     }
 
     /// Forgets all numbers: something else may have renamed, removed or made devices.
     pub fn forget_all(&mut self) {
         self.numbers.clear();
+        self.proxy_arp.clear();
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
+use netlink_packet_core::{DefaultNla, Emitable, NLA_F_NESTED, NLM_F_CREATE, NLM_F_EXCL};
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::link::{BridgeStpState, InfoKind, LinkAttribute, LinkExtentMask, LinkHeader, LinkInfo, LinkMessage};
 use nix::errno::Errno;
@@ -30,12 +30,18 @@ const IFLA_MASTER: u16 = 10;
 const IFLA_TXQLEN: u16 = 13;
 const IFLA_LINKINFO: u16 = 18;
 const IFLA_IFALIAS: u16 = 20;
+const IFLA_AF_SPEC: u16 = 26;
 const IFLA_INFO_KIND: u16 = 1;
 const IFLA_INFO_DATA: u16 = 2;
 const IFLA_INFO_SLAVE_KIND: u16 = 4;
 const IFLA_INFO_SLAVE_DATA: u16 = 5;
 const IFLA_BR_VLAN_FILTERING: u16 = 7;
 const IFLA_BR_VLAN_DEFAULT_PVID: u16 = 39;
+/// The kind of what `IFLA_AF_SPEC` says of IPv4.
+const AF_INET: u16 = 2;
+/// The settings of `net.ipv4.conf` as a list of numbers; the first one is setting 1 (include/uapi/linux/ip.h).
+const IFLA_INET_CONF: u16 = 1;
+const IPV4_DEVCONF_PROXY_ARP: u16 = 3;
 const IFF_UP: u32 = 0x1;
 const IFF_RUNNING: u32 = 0x40;
 const IFF_PROMISC: u32 = 0x100;
@@ -51,6 +57,8 @@ pub(super) struct Seen {
     link: Link,
     master: Option<u32>,
     flags: u32,
+    /// Its setting `proxy_arp`; nothing where the device has none of IPv4.
+    proxy_arp: Option<u32>,
 }
 
 impl Seen {
@@ -87,7 +95,14 @@ impl Seen {
             vlan_filtering: vlan_filtering_of(info.as_ref())?,
             port: port_settings_of(info.as_ref())?,
         };
-        Ok(Some(Self { number: header.index, name, link, master: attributes.u32(IFLA_MASTER)?, flags }))
+        Ok(Some(Self {
+            number: header.index,
+            name,
+            link,
+            master: attributes.u32(IFLA_MASTER)?,
+            flags,
+            proxy_arp: proxy_arp_in(&attributes)?,
+        }))
     }
 
     fn has_carrier(&self) -> bool {
@@ -98,6 +113,16 @@ impl Seen {
 
 fn name_in(attributes: &Attributes<'_>) -> Option<InterfaceName> {
     attributes.text(IFLA_IFNAME).ok()??.parse().ok()
+}
+
+fn proxy_arp_in(attributes: &Attributes<'_>) -> Result<Option<u32>, KernelError> {
+    let Some(families) = attributes.bytes(IFLA_AF_SPEC) else { return Ok(None) };
+    let Some(ipv4) = Attributes::parse(families)?.bytes(AF_INET) else { return Ok(None) };
+    let ipv4 = Attributes::parse(ipv4)?;
+    if ipv4.bytes(IFLA_INET_CONF).is_none() {
+        return Ok(None);
+    }
+    ipv4.u32_within(IFLA_INET_CONF, usize::from(IPV4_DEVCONF_PROXY_ARP - 1))
 }
 
 fn kind_of(info: Option<&Attributes<'_>>) -> Result<LinkKind, KernelError> {
@@ -159,7 +184,10 @@ pub(super) fn by_name(kernel: &mut Kernel, name: &InterfaceName) -> Result<Optio
         answer => Seen::parse(&answer?)?.filter(|seen| seen.name == *name),
     };
     match &seen {
-        Some(seen) => kernel.learn(name, seen.number),
+        Some(seen) => {
+            kernel.learn(name, seen.number);
+            kernel.learn_proxy_arp(name, seen.proxy_arp);
+        }
         None => kernel.forget(name),
     }
     Ok(seen)
@@ -294,6 +322,26 @@ pub(super) fn set(kernel: &mut Kernel, device: &InterfaceName, change: &LinkChan
         None => builder,
     };
     kernel.connection()?.change(RouteNetlinkMessage::SetLink(builder.build()), 0)
+}
+
+/// Has a device answer ARP requests for others, or not, in one message: a file below /proc/sys takes the kernel several times as long
+/// to find, the more so for a device that has just come.
+pub(super) fn set_proxy_arp(kernel: &mut Kernel, device: &InterfaceName, value: u32) -> Result<(), KernelError> {
+    let number = kernel.number_of(device)?;
+    let setting = DefaultNla::new(IPV4_DEVCONF_PROXY_ARP, value.to_ne_bytes().to_vec());
+    let settings = DefaultNla::new(IFLA_INET_CONF | NLA_F_NESTED, encoded(&setting));
+    let ipv4 = DefaultNla::new(AF_INET | NLA_F_NESTED, encoded(&settings));
+    let mut message = LinkUnspec::new_with_index(number).build();
+    message.attributes.push(LinkAttribute::Other(DefaultNla::new(IFLA_AF_SPEC | NLA_F_NESTED, encoded(&ipv4))));
+    kernel.connection()?.change(RouteNetlinkMessage::SetLink(message), 0)?;
+    kernel.learn_proxy_arp(device, Some(value));
+    Ok(())
+}
+
+fn encoded(attribute: &DefaultNla) -> Vec<u8> {
+    let mut bytes = vec![0; attribute.buffer_len()];
+    attribute.emit(&mut bytes);
+    bytes
 }
 
 /// A bridge that is gone is a failure of its own: the device that was to join it is there.

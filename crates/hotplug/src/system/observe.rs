@@ -215,6 +215,20 @@ impl System {
         Ok(())
     }
 
+    /// Notes a setting of a device that has been looked for in this run: what the kernel told of it then is not asked again.
+    ///
+    /// # Errors
+    /// As for [`System::note_sysctl`].
+    pub fn note_setting_of_seen(&mut self, host: &mut Host, sysctl: Sysctl) -> Result<(), SystemError> {
+        match sysctl.device_of_proxy_arp().and_then(|device| self.kernel.proxy_arp_of(device)) {
+            Some(value) => {
+                host.sysctls.insert(sysctl, value.to_string());
+                Ok(())
+            }
+            None => self.note_sysctl(host, sysctl),
+        }
+    }
+
     /// Notes the routes that leave by a device, and the neighbour entries that somebody set on it; none where there is no such device.
     ///
     /// # Errors

@@ -2,6 +2,8 @@
 
 use std::io::{self, Read, Write};
 
+use super::kernel::Kernel;
+use super::link;
 use crate::host::Family;
 use crate::interface_name::InterfaceName;
 use crate::sysctl::Sysctl;
@@ -53,7 +55,13 @@ pub(super) fn devices(family: Family) -> io::Result<Vec<InterfaceName>> {
 }
 
 /// Gives a setting a value.
-pub(super) fn write(sysctl: &Sysctl, value: &str) -> io::Result<()> {
+pub(super) fn write(kernel: &mut Kernel, sysctl: &Sysctl, value: &str) -> io::Result<()> {
+    // What the kernel refuses here, it refuses once more below, and then in words about the setting.
+    if let (Some(device), Ok(number)) = (sysctl.device_of_proxy_arp(), value.parse())
+        && link::set_proxy_arp(kernel, device, number).is_ok()
+    {
+        return Ok(());
+    }
     // In one piece: the kernel takes each write for a whole value (kernel/sysctl.c).
     std::fs::OpenOptions::new().write(true).open(path(sysctl))?.write_all(value.as_bytes())
 }

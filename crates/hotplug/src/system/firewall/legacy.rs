@@ -5,8 +5,10 @@
 
 use std::fs::File;
 use std::io::Read;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
+
+use nix::unistd::{getpid, gettid};
 
 use super::super::child::{find_program, output_of};
 use crate::firewall::{AcceptPlace, ChainFamily, ChainKeeper, DroppingChain, ForwardAccept, ForwardChain, Traffic};
@@ -19,7 +21,8 @@ const FAMILIES: [ChainFamily; 2] = [ChainFamily::Ip, ChainFamily::Ip6];
 
 /// Notes the chains that drop, and our own rules for `devices` in them.
 pub(super) fn observe(host: &mut Host, devices: &[InterfaceName]) -> Result<(), String> {
-    for family in FAMILIES.into_iter().filter(|family| is_in_use(*family)) {
+    let settings = own_network_folder();
+    for family in FAMILIES.into_iter().filter(|family| is_in_use(&settings, *family)) {
         let listing = output_of(&tool(family)?, &["-w", "5", "-S", "FORWARD"], LIMIT)?;
         let chain =
             ForwardChain { keeper: ChainKeeper::LegacyTables, family, table: "filter".to_owned(), name: "FORWARD".to_owned() };
@@ -35,15 +38,22 @@ pub(super) fn observe(host: &mut Host, devices: &[InterfaceName]) -> Result<(), 
 }
 
 /// Whether the kernel keeps a filter table of this family (net/netfilter/x_tables.c, `xt_table_seq_show()`).
-fn is_in_use(family: ChainFamily) -> bool {
-    let list = match family {
-        ChainFamily::Ip6 => "/proc/thread-self/net/ip6_tables_names",
-        ChainFamily::Ip | ChainFamily::Inet => "/proc/thread-self/net/ip_tables_names",
+fn is_in_use(folder: &Path, family: ChainFamily) -> bool {
+    let name = match family {
+        ChainFamily::Ip6 => "ip6_tables_names",
+        ChainFamily::Ip | ChainFamily::Inet => "ip_tables_names",
     };
     // Five short names at most.
     let mut names = [0; 256];
-    let length = File::open(list).and_then(|mut file| file.read(&mut names)).unwrap_or_default();
+    let length = File::open(folder.join(name)).and_then(|mut file| file.read(&mut names)).unwrap_or_default();
     names.get(..length).is_some_and(|names| names.split(|byte| *byte == b'\n').any(|name| name == b"filter"))
+}
+
+/// A program's only thread is known by a shorter way, on which the kernel has less to look up; threads of tests are in namespaces of
+/// their own.
+fn own_network_folder() -> PathBuf {
+    let whose = if gettid() == getpid() { "self" } else { "thread-self" };
+    ["/proc", whose, "net"].iter().collect()
 }
 
 fn tool(family: ChainFamily) -> Result<PathBuf, String> {
