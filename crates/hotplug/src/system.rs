@@ -78,6 +78,13 @@ impl System {
     /// The machine. Nothing is opened yet.
     #[must_use]
     pub fn open() -> Self {
+        Self { kernel: Kernel::with_news(events::subscribe), ..Self::default() }
+    }
+
+    /// The machine, for a program that never waits for a device: it is smaller by what tells of their changes. Such a wait would be one
+    /// from one look to the next.
+    #[must_use]
+    pub fn without_news() -> Self {
         Self::default()
     }
 

@@ -160,6 +160,8 @@ pub struct Nic {
     pub mac: Option<String>,
     /// The hotplug program in /etc/xen/scripts; `None` is libxl's default `vif-bridge`.
     pub script: Option<String>,
+    /// The number that the device has in dom0; the kernel's choice where there is none.
+    pub index: Option<u32>,
     /// `bridge=`.
     pub bridge: Option<String>,
     /// `ip=`, several addresses separated by spaces.
@@ -308,8 +310,9 @@ impl Vif {
     /// # Errors
     /// When the device exists already.
     pub fn appear(&self) -> Result<()> {
+        let index = self.nic.index.map(|index| format!("index {index}")).unwrap_or_default();
         self.dom0.ip(&format!(
-            "link add name {} address fe:ff:ff:ff:ff:ff txqueuelen 32 type veth \
+            "link add name {} {index} address fe:ff:ff:ff:ff:ff txqueuelen 32 type veth \
              peer name eth{} address {} netns {}",
             self.name(),
             self.nic.handle,

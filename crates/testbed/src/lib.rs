@@ -7,6 +7,7 @@ pub mod guest;
 pub mod machine;
 pub mod originals;
 pub mod probe;
+pub mod recording;
 pub mod state;
 pub mod talk;
 pub mod wire;

@@ -105,7 +105,7 @@ pub(super) fn pass(invocation: &Invocation, way: Option<Way>, decide: Decide) ->
         interface: invocation.variable("INTERFACE"),
         xenbus_path: invocation.variable("XENBUS_PATH"),
     };
-    let mut system = System::open();
+    let mut system = System::without_news();
     let result = match VifCall::parse(&words) {
         Ok(Some(call)) => serve(invocation, &call, way, &mut system, decide),
         Ok(None) => Ok(Report::silent()),

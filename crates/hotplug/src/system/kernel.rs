@@ -1,10 +1,12 @@
 //! The kernel as the other files here see it: a connection that is opened when first needed, and devices by name.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use nix::errno::Errno;
 
 use super::connection::{Connection, KernelError};
+use super::events::{News, Subscribe};
 use super::link;
 use crate::interface_name::InterfaceName;
 
@@ -12,12 +14,32 @@ use crate::interface_name::InterfaceName;
 #[derive(Default)]
 pub(super) struct Kernel {
     connection: Option<Connection>,
+    subscribe: Option<Subscribe>,
     numbers: BTreeMap<InterfaceName, u32>,
     /// Their `proxy_arp`, as they had it when they were looked at.
     proxy_arp: BTreeMap<InterfaceName, u32>,
 }
 
+/// Passes the time where nobody tells.
+struct NoNews;
+
+impl News for NoNews {
+    fn wait(&mut self, limit: Duration) {
+        std::thread::sleep(limit);
+    }
+}
+
 impl Kernel {
+    /// The kernel, with news of its devices to be had by `subscribe`.
+    pub fn with_news(subscribe: Subscribe) -> Self {
+        Self { subscribe: Some(subscribe), ..Self::default() }
+    }
+
+    /// What tells that something happened to a device.
+    pub fn subscribe(&self) -> Result<Box<dyn News>, KernelError> {
+        self.subscribe.map_or_else(|| Ok(Box::new(NoNews) as Box<dyn News>), |subscribe| subscribe())
+    }
+
     /// The connection, opened now if it was not.
     pub fn connection(&mut self) -> Result<&mut Connection, KernelError> {
         match &mut self.connection {

@@ -11,7 +11,6 @@ use rtnetlink::{LinkBridge, LinkMessageBuilder, LinkUnspec};
 use super::attributes::Attributes;
 use super::bridge_port::{IFLA_BRPORT_ISOLATED, IFLA_BRPORT_LEARNING};
 use super::connection::{KernelError, Message};
-use super::events::LinkEvents;
 use super::kernel::Kernel;
 use crate::guest_filter::Way;
 use crate::host::{AdminState, Link, LinkKind, LiveRename, PortSettings, Switch, VlanFiltering};
@@ -408,7 +407,7 @@ pub(super) fn await_carrier(kernel: &mut Kernel, device: &InterfaceName, limit: 
         };
         match &mut events {
             // It may have come between the look and the subscription: look again at once.
-            None => events = Some(LinkEvents::subscribe()?),
+            None => events = Some(kernel.subscribe()?),
             Some(events) => events.wait(left.min(CARRIER_INTERVAL)),
         }
     }

@@ -12,6 +12,7 @@ use nix::libc;
 use serde::Serialize;
 
 use crate::machine::{Error, Machine, Result};
+use crate::recording::{Recording, TRACED};
 
 /// The word by which [`launcher`] is asked for, in place of a subject.
 pub const LAUNCHER_WORD: &str = "--launch";
@@ -179,15 +180,28 @@ pub struct Calls {
 /// # Errors
 /// When strace or the program fails.
 pub fn system_calls(machine: &Machine, call: &Call) -> Result<Calls> {
+    let text = trace(machine, call, &["-c"])?;
+    parse_summary(&text).ok_or_else(|| Error::new(format!("strace wrote no summary of {}", call.program)))
+}
+
+/// What a program says to the kernel and to XenStore.
+///
+/// # Errors
+/// As for [`system_calls`].
+pub fn record(machine: &Machine, call: &Call) -> Result<Recording> {
+    let calls = format!("trace={TRACED}");
+    Ok(Recording::of_trace(&trace(machine, call, &["-e", &calls, "-e", "write=all", "-s", "64"])?))
+}
+
+fn trace(machine: &Machine, call: &Call, options: &[&str]) -> Result<String> {
     const TRACE: &str = "/run/bench-strace";
-    let mut command = call.command_under(&["/usr/bin/strace", "-f", "-c", "-o", TRACE]);
-    let act = || format!("count the system calls of {}", call.program);
+    let mut command = call.command_under(&[&["/usr/bin/strace", "-f", "-o", TRACE], options].concat());
+    let act = || format!("trace the system calls of {}", call.program);
     let status = machine.inside(|| command.status())?.map_err(Error::in_act(format!("{} (Debian package strace)", act())))?;
     if !status.success() {
         return Err(Error::in_act(act())(status));
     }
-    let text = fs::read_to_string(machine.path(Path::new(TRACE))).map_err(Error::in_act(act()))?;
-    parse_summary(&text).ok_or_else(|| Error::new(format!("cannot {}: strace wrote no summary", act())))
+    fs::read_to_string(machine.path(Path::new(TRACE))).map_err(Error::in_act(act()))
 }
 
 // "% time  seconds  usecs/call  calls  [errors]  syscall", and a last line for "total".

@@ -7,6 +7,7 @@ use std::process::Command;
 use serde::Serialize;
 use serde_json::Value;
 
+use super::plot::Plot;
 use crate::machine::{Error, Result, workspace};
 
 /// All that one run of the bench found.
@@ -38,12 +39,16 @@ pub struct Host {
 /// A subject's result.
 #[derive(Debug, Serialize)]
 pub struct Section {
+    /// The word by which it is measured alone, and the name of its picture.
+    pub name: &'static str,
     /// What was measured.
     pub title: String,
     /// How, in a few sentences.
     pub method: String,
     /// The figures to be read.
     pub table: Table,
+    /// The same as a picture.
+    pub plot: Plot,
     /// What is asked of the figures.
     pub bars: Vec<Bar>,
     /// Every figure, for programs.
@@ -141,7 +146,7 @@ impl Host {
 }
 
 impl Report {
-    /// Writes `target/bench/results.json` and `target/bench/results.md`.
+    /// Writes `target/bench/results.json`, `target/bench/results.md`, and a picture of each section.
     ///
     /// # Errors
     /// When the files cannot be written.
@@ -151,6 +156,10 @@ impl Report {
         let json = serde_json::to_string_pretty(self).map_err(Error::in_act(act()))?;
         fs::create_dir_all(&folder).map_err(Error::in_act(act()))?;
         fs::write(folder.join("results.json"), json + "\n").map_err(Error::in_act(act()))?;
+        for section in &self.sections {
+            let path = folder.join(format!("{}.svg", section.name));
+            fs::write(path, section.plot.to_svg(&section.title)).map_err(Error::in_act(act()))?;
+        }
         let text: String = self.sections.iter().map(Section::to_markdown).collect();
         fs::write(folder.join("results.md"), format!("{}\n{text}", self.host.to_markdown())).map_err(Error::in_act(act()))
     }

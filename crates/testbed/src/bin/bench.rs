@@ -5,7 +5,7 @@
 use std::process::ExitCode;
 
 use testbed::bench::report::{Host, Report, Section};
-use testbed::bench::{outage, process, storm, vif};
+use testbed::bench::{growth, outage, packets, process, storm, throughput, vif};
 use testbed::machine::{Error, Result, workspace};
 
 /// A subject's name, what is measured, and whether it is when no subject is named.
@@ -21,10 +21,13 @@ enum Choice {
     WhenNamed,
 }
 
-const SUBJECTS: [Subject; 5] = [
+const SUBJECTS: [Subject; 8] = [
     Subject { name: "vif-bridge", measure: vif::vif_bridge, choice: Choice::Always },
     Subject { name: "vif-route", measure: vif::vif_route, choice: Choice::Always },
     Subject { name: "vif-nat", measure: vif::vif_nat, choice: Choice::Always },
+    Subject { name: "growth", measure: growth::growth, choice: Choice::WhenNamed },
+    Subject { name: "packets", measure: packets::packets, choice: Choice::Always },
+    Subject { name: "throughput", measure: throughput::throughput, choice: Choice::Always },
     Subject { name: "outage", measure: outage::outage, choice: Choice::Always },
     Subject { name: "storm", measure: storm::storm, choice: Choice::WhenNamed },
 ];
