@@ -16,13 +16,13 @@ use crate::machine::{Error, Result};
 const GUESTS: [u32; 4] = [1, 100, 1000, 10_000];
 
 /// How often each host has its turn.
-const ROUNDS: usize = 25;
+const ROUNDS: usize = 200;
 
-/// Packets of a turn.
-const PACKETS: u32 = 10_000;
+/// Packets of a turn: short turns, so that most of them are over before something else wants the processor.
+const PACKETS: u32 = 500;
 
 /// With this many rules a packet takes up to a millisecond.
-const PACKETS_OF_LONG_CHAINS: u32 = 100;
+const PACKETS_OF_LONG_CHAINS: u32 = 5;
 
 /// What the filter may cost with the most guests in times of that with one.
 const MOST_GROWTH: f64 = 1.2;
