@@ -174,6 +174,8 @@ pub struct Nic {
     pub mtu: Option<u16>,
     /// `vlan=`.
     pub vlan: Option<String>,
+    /// `antispoof=`.
+    pub antispoof: Option<String>,
     /// Whether the guest is an HVM guest whose card qemu emulates as well.
     pub emulation: Emulation,
 }
@@ -394,6 +396,7 @@ impl Vif {
             ("gatewaydev", nic.gateway_device.clone()),
             ("mtu", nic.mtu.map(|mtu| mtu.to_string())),
             ("vlan", nic.vlan.clone()),
+            ("antispoof", nic.antispoof.clone()),
         ];
         let given = sometimes.into_iter().filter_map(|(key, value)| Some((key, value?)));
         always.into_iter().chain(given).collect()

@@ -16,10 +16,12 @@ pub enum Hearer {
     Filter,
     /// A file below /proc/sys: the bytes are its path, a zero, and the value.
     Setting,
+    /// Nobody: a child is to close the socket to nf_tables, which waits for what was deleted to be freed.
+    Child,
 }
 
 impl Hearer {
-    const ALL: [Self; 4] = [Self::Store, Self::Route, Self::Filter, Self::Setting];
+    const ALL: [Self; 5] = [Self::Store, Self::Route, Self::Filter, Self::Setting, Self::Child];
 
     fn number(self) -> u8 {
         self as u8
@@ -81,7 +83,7 @@ impl Recording {
 }
 
 /// The system calls that a recording is made of.
-pub const TRACED: &str = "socket,connect,send,sendto,sendmsg,recv,recvfrom,recvmsg,open,openat,write,close";
+pub const TRACED: &str = "clone,clone3,fork,vfork,socket,connect,send,sendto,sendmsg,recv,recvfrom,recvmsg,open,openat,write,close";
 
 #[derive(Default)]
 struct Reader {
@@ -115,6 +117,7 @@ impl Reader {
         };
         let first = || rest.split([',', ')']).next()?.trim().parse::<u32>().ok();
         match name {
+            "clone" | "clone3" | "fork" | "vfork" => self.recording.0.push((Hearer::Child, 0, vec![])),
             "socket" => self.opened(rest, result),
             "open" | "openat" if rest.contains("\"/proc/sys/") && rest.contains("O_WRONLY") => {
                 let path = rest.split('"').nth(1).unwrap_or_default();

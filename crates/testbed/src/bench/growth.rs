@@ -2,6 +2,7 @@
 
 use serde_json::json;
 
+use super::Extent;
 use super::plot::Plot;
 use super::process;
 use super::report::{Bar, Section, Table, three_digits};
@@ -37,11 +38,13 @@ struct Host {
 ///
 /// # Errors
 /// When a program cannot be measured, or does not do what it is for.
-pub fn growth() -> Result<Section> {
+pub fn growth(extent: Extent) -> Result<Section> {
     let mut table = Table::new(&["program", "vifs present", "ours ms", "p10–p90", "floor ms", "p10–p90", "ours ÷ floor"]);
     let (mut bars, mut figures, mut plot) = (Vec::new(), Vec::new(), Plot::new("wall time, ms"));
-    for mode in MODES {
-        let hosts = measure(mode)?;
+    // The other two modes are measured only as a whole.
+    let modes = if extent == Extent::Short { &MODES[..1] } else { &MODES };
+    for &mode in modes {
+        let hosts = measure(mode, extent)?;
         for (place, action) in ACTIONS.into_iter().enumerate() {
             let name = format!("{} {}", mode.program(), action.words()[0]);
             let spread = |make: Make, present: u16| {
@@ -79,7 +82,8 @@ pub fn growth() -> Result<Section> {
         title: "A vif on a host that has many".to_owned(),
         method: format!(
             "Hosts with as many vifs, up, over four bridges or with a route each, and besides 2,500 routes and 1,000 addresses; ours and \
-             the floor program in turns, {ROUNDS} rounds. Of the growth, that of the floor program is taken off: it is the kernel's own."
+             the floor program in turns, {} rounds. Of the growth, that of the floor program is taken off: it is the kernel's own.",
+            extent.of(ROUNDS)
         ),
         table,
         plot,
@@ -88,14 +92,14 @@ pub fn growth() -> Result<Section> {
     })
 }
 
-fn measure(mode: Mode) -> Result<Vec<Host>> {
+fn measure(mode: Mode, extent: Extent) -> Result<Vec<Host>> {
     let mut hosts = Vec::new();
     for (present, make) in PRESENT.into_iter().flat_map(|present| [(present, Make::Ours), (present, Make::Floor)]) {
         let bench = Bench::new(make, mode)?;
         bench.populate(present)?;
         hosts.push(Host { bench, present, make, seconds: [Vec::new(), Vec::new()] });
     }
-    for round in 0..WARM_UP + ROUNDS {
+    for round in 0..WARM_UP + extent.of(ROUNDS) {
         for host in &mut hosts {
             let vif = host.bench.attach(0)?;
             for (action, seconds) in ACTIONS.into_iter().zip(&mut host.seconds) {

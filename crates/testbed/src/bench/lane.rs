@@ -101,6 +101,7 @@ impl Lane {
             Mode::Route => Nic::routed("vif-route", address),
             Mode::Nat => Nic::routed("vif-nat", ""),
         };
+        let nic = Nic { antispoof: Some("strict".to_owned()), ..nic };
         let vif: Vif = self.guests[place].attach(&self.dom0, nic)?;
         match maker {
             Maker::Program(_) => drop(vif.hotplug(Hotplug::Online)?.success()?),
@@ -137,7 +138,7 @@ impl Lane {
                 commands.push(json!({ "add": { "element": place } }));
             }
         }
-        let count = commands.iter().map(|command| command["add"]["element"]["elem"].as_array().map_or(0, Vec::len)).sum();
+        let count: usize = commands.iter().map(|command| command["add"]["element"]["elem"].as_array().map_or(0, Vec::len)).sum();
         dom0.write_file("/run/filter.json", json!({ "nftables": commands }).to_string())?;
         if count > 0 {
             dom0.run("nft", ["-j", "-f", "/run/filter.json"])?;

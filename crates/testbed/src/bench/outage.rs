@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 use serde_json::json;
 
+use super::Extent;
 use super::plot::Plot;
 use super::process::{self, Call};
 use super::report::{Bar, Section, Table, three_digits};
@@ -51,10 +52,10 @@ struct TcpTrouble {
 ///
 /// # Errors
 /// When something cannot be measured, an open TCP connection breaks, or network-bridge fails.
-pub fn outage() -> Result<Section> {
+pub fn outage(extent: Extent) -> Result<Section> {
     let hosts = ADDRESSES.into_iter().map(Host::new).collect::<Result<Vec<_>>>()?;
     let mut gaps = vec![(Vec::new(), Vec::new()); hosts.len()];
-    for _ in 0..ROUNDS {
+    for _ in 0..extent.of(ROUNDS) {
         for (host, (starts, stops)) in hosts.iter().zip(&mut gaps) {
             let tcp = TcpProbe::start(&host.router, host.echo)?;
             starts.push(host.turn("start")?);
@@ -67,7 +68,7 @@ pub fn outage() -> Result<Section> {
         .zip(gaps)
         .flat_map(|(host, (starts, stops))| [("start", host.addresses, starts), ("stop", host.addresses, stops)])
         .collect();
-    section(&subjects)
+    section(&subjects, extent)
 }
 
 /// A host with one network card, and the router behind it.
@@ -169,7 +170,7 @@ fn counter(text: &str, group: &str, name: &str) -> Option<u64> {
     lines.next()?.split_whitespace().nth(place)?.parse().ok()
 }
 
-fn section(subjects: &[(&str, u8, Vec<Gaps>)]) -> Result<Section> {
+fn section(subjects: &[(&str, u8, Vec<Gaps>)], extent: Extent) -> Result<Section> {
     let mut table = Table::new(&[
         "network-bridge",
         "gap ms",
@@ -215,9 +216,10 @@ fn section(subjects: &[(&str, u8, Vec<Gaps>)]) -> Result<Section> {
         title: "network-bridge: the outage a client sees".to_owned(),
         method: format!(
             "A client behind the router sends a UDP packet every millisecond to an echo in dom0; the gap is the longest time without an \
-             answer in {} ms. Just before each run the idle host is watched as long. {ROUNDS} rounds, the hosts in turns. A TCP \
+             answer in {} ms. Just before each run the idle host is watched as long. {} rounds, the hosts in turns. A TCP \
              connection with a message each millisecond stays open from before start to after stop; the bench fails if it breaks.",
-            WINDOW.as_millis()
+            WINDOW.as_millis(),
+            extent.of(ROUNDS)
         ),
         table,
         plot,

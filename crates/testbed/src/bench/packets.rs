@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use serde_json::json;
 
+use super::Extent;
 use super::lane::{Lane, Maker};
 use super::plot::Plot;
 use super::report::{Bar, Section, Table, three_digits};
@@ -46,18 +47,21 @@ struct Host {
 ///
 /// # Errors
 /// When a host cannot be made, or a packet not be sent.
-pub fn packets() -> Result<Section> {
+pub fn packets(extent: Extent) -> Result<Section> {
     let mut hosts = vec![Host::new("plain bridge", 0, Lane::new(Mode::Bridge, Maker::Nobody)?, PACKETS)?];
     for guests in GUESTS {
         let lane = Lane::new(Mode::Bridge, Maker::Program(Make::Ours))?;
-        lane.fill_filter(guests - 1)?;
+        let entries = lane.fill_filter(guests - 1)?;
+        if guests > 1 && entries == 0 {
+            return Err(Error::new("our filter holds nothing of the first guest that could be copied for others"));
+        }
         hosts.push(Host::new("ours", guests, lane, PACKETS)?);
         let lane = Lane::new(Mode::Bridge, Maker::Nobody)?;
         lane.set_original_rules(guests - 1)?;
         let packets = if guests > 100 { PACKETS_OF_LONG_CHAINS } else { PACKETS };
         hosts.push(Host::new("originals' rules", guests, lane, packets)?);
     }
-    for round in 0..=ROUNDS {
+    for round in 0..=extent.of(ROUNDS) {
         for host in &mut hosts {
             let nanoseconds = host.turn()?;
             // The first turn fills caches and the receivers' buffers.
@@ -66,7 +70,7 @@ pub fn packets() -> Result<Section> {
             }
         }
     }
-    section(&hosts)
+    section(&hosts, extent)
 }
 
 impl Host {
@@ -102,7 +106,7 @@ impl Host {
     }
 }
 
-fn section(hosts: &[Host]) -> Result<Section> {
+fn section(hosts: &[Host], extent: Extent) -> Result<Section> {
     let mut table = Table::new(&["bridge", "ns a packet", "p10–p90", "above the plain bridge", "× plain"]);
     let (mut figures, mut plot) = (Vec::new(), Plot::new("ns a packet"));
     let plain = hosts.first().ok_or_else(|| Error::new("no host"))?;
@@ -135,9 +139,10 @@ fn section(hosts: &[Host]) -> Result<Section> {
         name: "packets",
         title: "A packet from guest to guest".to_owned(),
         method: format!(
-            "UDP packets of 60 bytes from one guest to another, on each host in turns, {ROUNDS} rounds; of the other guests only the \
+            "UDP packets of 60 bytes from one guest to another, on each host in turns, {} rounds; of the other guests only the \
              filter knows. The time includes the sender's and the receiver's own work, the same on all hosts. The originals' rules are those \
-             of `frob_iptable` in vif-common.sh, in iptables behind br_netfilter, the two guests' own in the middle."
+             of `frob_iptable` in vif-common.sh, in iptables behind br_netfilter, the two guests' own in the middle.",
+            extent.of(ROUNDS)
         ),
         table,
         plot,

@@ -184,6 +184,26 @@ pub fn system_calls(machine: &Machine, call: &Call) -> Result<Calls> {
     parse_summary(&text).ok_or_else(|| Error::new(format!("strace wrote no summary of {}", call.program)))
 }
 
+/// Counts the instructions of a program outside the kernel by callgrind (Debian package valgrind): the same number at each run, whatever
+/// else the machine does. A child that the program has left behind is not counted.
+///
+/// # Errors
+/// When valgrind or the program fails.
+pub fn instructions(machine: &Machine, call: &Call) -> Result<u64> {
+    const FOLDER: &str = "/run/bench-callgrind";
+    machine.run("mkdir", ["-p", FOLDER])?;
+    let output = format!("--callgrind-out-file={FOLDER}/%p");
+    let mut command = call.command_under(&["/usr/bin/valgrind", "--quiet", "--tool=callgrind", &output]);
+    let act = || format!("count the instructions of {}", call.program);
+    let status = machine.inside(|| command.status())?.map_err(Error::in_act(format!("{} (Debian package valgrind)", act())))?;
+    if !status.success() {
+        return Err(Error::in_act(act())(status));
+    }
+    let text = machine.shell(&format!("cat {FOLDER}/* && rm -r {FOLDER}"))?;
+    let counts = text.lines().filter_map(|line| line.strip_prefix("summary: ")?.trim().parse().ok());
+    counts.max().ok_or_else(|| Error::new(format!("callgrind wrote no summary of {}", call.program)))
+}
+
 /// What a program says to the kernel and to XenStore.
 ///
 /// # Errors

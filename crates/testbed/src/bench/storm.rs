@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use serde_json::json;
 
+use super::Extent;
 use super::plot::Plot;
 use super::process::{self, Call};
 use super::report::{Bar, Section, Table, three_digits};
@@ -35,10 +36,11 @@ struct Storm {
 ///
 /// # Errors
 /// When the vifs cannot be made or no program can be started. A program that fails is counted.
-pub fn storm() -> Result<Section> {
+pub fn storm(extent: Extent) -> Result<Section> {
     let mut table = Table::new(&["storm", "total s", "median s", "slowest s", "failures", "total × true", "original ÷ ours"]);
     let (mut bars, mut figures, mut plot) = (Vec::new(), Vec::new(), Plot::new("time of each, s"));
-    for size in SIZES {
+    let sizes = if extent == Extent::Short { &SIZES[..2] } else { &SIZES };
+    for &size in sizes {
         let ours = storms_of(Make::Ours, size)?;
         let originals = if size <= MOST_OF_ORIGINALS { storms_of(Make::Original, size)?.to_vec() } else { vec![] };
         for (place, course) in ours.iter().enumerate() {

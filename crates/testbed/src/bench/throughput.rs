@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
+use super::Extent;
 use super::lane::{Lane, Maker, OUTSIDE};
 use super::plot::Plot;
 use super::report::{Bar, Section, Table, three_digits};
@@ -49,10 +50,10 @@ const WAYS: [&str; 2] = ["guest → guest", "guest → outside"];
 ///
 /// # Errors
 /// When a host cannot be made, or a connection breaks.
-pub fn throughput() -> Result<Section> {
+pub fn throughput(extent: Extent) -> Result<Section> {
     let new = |(mode, maker, name)| Ok(Host { mode, name, lane: Lane::new(mode, maker)?, rates: [Vec::new(), Vec::new()] });
     let mut hosts = HOSTS.into_iter().map(new).collect::<Result<Vec<_>>>()?;
-    for _ in 0..ROUNDS {
+    for _ in 0..extent.of(ROUNDS) {
         for host in &mut hosts {
             let [from, guest, outside] = host.lane.ends();
             let there = [(guest, host.lane.addresses()[1].as_str()), (outside, OUTSIDE)];
@@ -61,7 +62,7 @@ pub fn throughput() -> Result<Section> {
             }
         }
     }
-    section(&hosts)
+    section(&hosts, extent)
 }
 
 /// Gigabits a second from one machine to another, as the receiver counts them.
@@ -97,7 +98,7 @@ fn receive(listener: &TcpListener) -> std::io::Result<(f64, Duration)> {
     }
 }
 
-fn section(hosts: &[Host]) -> Result<Section> {
+fn section(hosts: &[Host], extent: Extent) -> Result<Section> {
     let mut table = Table::new(&["TCP", "Gbit/s", "p10–p90", "× peer", "peer"]);
     let (mut bars, mut figures, mut plot) = (Vec::new(), Vec::new(), Plot::new("Gbit/s"));
     for host in hosts {
@@ -121,9 +122,10 @@ fn section(hosts: &[Host]) -> Result<Section> {
         name: "throughput",
         title: "TCP throughput".to_owned(),
         method: format!(
-            "One connection, {} ms, on each host in turns, {ROUNDS} rounds; sender, host and receiver share the processors. Each is compared \
+            "One connection, {} ms, on each host in turns, {} rounds; sender, host and receiver share the processors. Each is compared \
              with the first host of its mode, by the median of the rounds' ratios.",
-            DURATION.as_millis()
+            DURATION.as_millis(),
+            extent.of(ROUNDS)
         ),
         table,
         plot,

@@ -9,7 +9,9 @@ use std::io::{self, Read, Write};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 
+use nix::fcntl::OFlag;
 use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, recv, send, socket};
+use nix::unistd::{ForkResult, fork, pipe2};
 use testbed::recording::{Hearer, Saying};
 
 /// More than any recording is long.
@@ -55,6 +57,7 @@ impl Hearers {
             Hearer::Route => say_to_kernel(&mut self.route, SockProtocol::NetlinkRoute, saying),
             Hearer::Filter => say_to_kernel(&mut self.filter, SockProtocol::NetlinkNetFilter, saying),
             Hearer::Setting => write_setting(saying.bytes),
+            Hearer::Child => self.close_filter_elsewhere(),
         }
     }
 
@@ -75,6 +78,27 @@ impl Hearers {
             left = left.saturating_sub(length);
         }
         Ok(())
+    }
+}
+
+impl Hearers {
+    /// As crates/hotplug/src/system/release.rs does it.
+    fn close_filter_elsewhere(&mut self) -> io::Result<()> {
+        let (reader, writer) = pipe2(OFlag::O_CLOEXEC)?;
+        // SAFETY: there is one thread, and the child only closes, reads and ends.
+        #[expect(unsafe_code, reason = "a child that shares the socket, without a new program")]
+        match unsafe { fork() }? {
+            ForkResult::Child => {
+                drop((self.store.take(), self.route.take(), writer));
+                let _ = nix::unistd::read(&reader, &mut [0]);
+                std::process::exit(0)
+            }
+            ForkResult::Parent { .. } => {
+                drop(self.filter.take());
+                drop(writer);
+                Ok(())
+            }
+        }
     }
 }
 
