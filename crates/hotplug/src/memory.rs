@@ -11,6 +11,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use dlmalloc::Dlmalloc;
 
+/// How much is asked of the kernel at a time, in bytes: all that a vif program needs, of which the kernel gives only the pages that are used.
+const PIECE: usize = 512 * 1024;
+
 /// The allocator of an executable.
 pub struct Memory {
     taken: AtomicBool,
@@ -25,7 +28,10 @@ impl Memory {
     /// An allocator that has nothing yet.
     #[must_use]
     pub const fn new() -> Self {
-        Self { taken: AtomicBool::new(false), heap: UnsafeCell::new(Dlmalloc::new()) }
+        let mut heap = Dlmalloc::new();
+        // A power of two is taken.
+        let _ = heap.set_granularity(PIECE);
+        Self { taken: AtomicBool::new(false), heap: UnsafeCell::new(heap) }
     }
 
     /// Does something to the heap while no other thread does. dlmalloc neither panics nor calls back.
