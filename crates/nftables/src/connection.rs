@@ -57,6 +57,8 @@ pub struct Connection {
     sequence: u32,
     /// Where answers are received.
     buffer: Vec<u8>,
+    /// Sockets of lists that were not read to their end. They stay open: to close one costs the same wait.
+    aside: Vec<Socket>,
 }
 
 impl Connection {
@@ -74,7 +76,7 @@ impl Connection {
         })?;
         let limit = TimeVal::new(ANSWER_LIMIT.as_secs().try_into().unwrap_or(i64::MAX), 0);
         setsockopt(&socket, sockopt::ReceiveTimeout, &limit).map_err(|cause| broken(&cause))?;
-        Ok(Self { socket, sequence: 0, buffer: Vec::with_capacity(DATAGRAM_MAX) })
+        Ok(Self { socket, sequence: 0, buffer: Vec::with_capacity(DATAGRAM_MAX), aside: vec![] })
     }
 
     /// What only complaints need, and questions do without.
@@ -183,8 +185,10 @@ impl Connection {
         let mut other = Self::open()?;
         other.transmit(&packet)?;
         other.receive(0)?;
+        let Self { socket, buffer, .. } = other;
+        self.aside.push(socket);
         let mut list = List::default();
-        match list.take_datagram(&other.buffer, sequence, || format!("list elements of set {set}")) {
+        match list.take_datagram(&buffer, sequence, || format!("list elements of set {set}")) {
             Ok(()) => seen::parse_elements(&list.messages, key, ranges),
             Err(error) if error.is(Errno::ENOENT) => Ok(vec![]),
             Err(error) => Err(error),
@@ -346,9 +350,10 @@ impl Connection {
     }
 }
 
-impl AsFd for Connection {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.socket.as_fd()
+impl Connection {
+    /// All sockets whose closing may take long.
+    pub fn descriptors(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        std::iter::once(&self.socket).chain(&self.aside).map(AsFd::as_fd)
     }
 }
 

@@ -452,11 +452,11 @@ fn section(mode: Mode, subjects: &[Subject], empty_calls: &Calls, empty_memory: 
     Ok(Section {
         name: mode.program(),
         title: format!("{} as a whole process", mode.program()),
-        method: format!(
-            "From start to end (posix_spawn to wait4) of a program that is started directly, with the environment libxl gives it and no \
+        method: "From start to end (posix_spawn to wait4) of a program that is started directly, with the environment libxl gives it and no \
              hook; a guest with one IPv4 address (on a bridge one of IPv6 as well) and, of ours, the strict filter; another guest is \
-             there all the time; a new vif in each round. `/bin/true` ran just before each run, and “× true” is the median of these ratios. CPU time, page faults, memory and system calls include all processes the program starts."
-        ),
+             there all the time; a new vif in each round. `/bin/true` ran just before each run, and “× true” is the median of these \
+             ratios. CPU time, page faults, memory and system calls include all processes the program starts."
+            .to_owned(),
         table,
         plot,
         bars: bars(subjects)?,
@@ -532,7 +532,9 @@ fn bars(subjects: &[Subject]) -> Result<Vec<Bar>> {
         bars.push(Bar::at_least(&bar("the original's CPU time"), LEAST_SAVED, cpu_saved, " × ours"));
         bars.push(Bar::at_least(&bar("the original's wall time"), LEAST_SAVED, saved, " × ours"));
         bars.push(Bar::at_most(&bar("peak memory"), MOST_MEMORY, mebibytes(ours.memory), " MiB"));
-        bars.push(Bar::at_most(&bar("processes or threads started"), 0.0, started, ""));
+        // The one that is left behind closes a socket, which takes long after a deletion.
+        let most_started = if ours.action == Hotplug::Offline { 1.0 } else { 0.0 };
+        bars.push(Bar::at_most(&bar("processes or threads started"), most_started, started, ""));
     }
     Ok(bars)
 }
