@@ -6,33 +6,23 @@
 //! be destroying a guest, goes on, and so do all others.
 
 use std::os::fd::{AsRawFd, OwnedFd};
-
 use std::time::Duration;
 
 use nix::fcntl::OFlag;
 use nix::libc;
-use nix::poll::{PollTimeout, poll};
 use nix::unistd::{ForkResult, fork, pipe2, read};
 
-<<<<<<< HEAD
-/// Closes `connection`; a child of this process, which nobody needs to wait for, does so two seconds later.
-=======
 /// How long the child keeps the sockets: longer than a storm of guests that go, which has to be over for the close to be quick.
 const PATIENCE: Duration = Duration::from_secs(3);
 
-/// Closes `connection`; a child of this process, which nobody needs to wait for, waits in our stead.
->>>>>>> 25b3478 (vif programs: guests that go at once do not wait for each other; bench: bars)
+/// Closes `connection`; a child of this process, which nobody needs to wait for, does so some seconds later.
 ///
 /// Where there can be no child, we wait ourselves.
 pub(super) fn in_child(connection: nftables::Connection) {
     let Ok((reader, writer)) = pipe2(OFlag::O_CLOEXEC) else { return };
-<<<<<<< HEAD
-    // SAFETY: the child calls nothing but close_range(2), read(2), poll(2) and _exit(2), none of which needs a lock that another thread may hold.
-=======
     let mut kept: Vec<i32> = connection.descriptors().map(|socket| socket.as_raw_fd()).chain([reader.as_raw_fd()]).collect();
     kept.sort_unstable();
     // SAFETY: the child calls nothing but close_range(2), read(2), nanosleep(2) and _exit(2), none of which needs a lock that another thread may hold.
->>>>>>> 25b3478 (vif programs: guests that go at once do not wait for each other; bench: bars)
     #[expect(unsafe_code, reason = "a child that shares the socket, without a new program")]
     match unsafe { fork() } {
         Ok(ForkResult::Child) => keep_until_all_is_freed(&kept, &reader),
@@ -45,24 +35,12 @@ pub(super) fn in_child(connection: nftables::Connection) {
     }
 }
 
-<<<<<<< HEAD
-/// How long the kernel may take to free what was deleted, in milliseconds; a hundred times what it usually takes.
-const LONG_ENOUGH: u16 = 2_000;
-
-/// Waits for the end of the pipe, and a while longer, and ends.
-fn keep_until_the_parent_has_closed(socket: BorrowedFd<'_>, reader: &OwnedFd) -> ! {
-    close_all_but(socket.as_raw_fd(), reader.as_raw_fd());
-    let _ = read(reader, &mut [0]);
-    let _ = poll(&mut [], PollTimeout::from(LONG_ENOUGH));
-    // SAFETY: ends this process at once, which is ours alone; the socket is closed on the way.
-=======
 /// Waits for the end of the pipe, and some time, and ends.
 fn keep_until_all_is_freed(kept: &[i32], reader: &OwnedFd) -> ! {
     close_all_but(kept);
     let _ = read(reader, &mut [0]);
     std::thread::sleep(PATIENCE);
     // SAFETY: ends this process at once, which is ours alone; the sockets are closed on the way.
->>>>>>> 25b3478 (vif programs: guests that go at once do not wait for each other; bench: bars)
     #[expect(unsafe_code, reason = "exit(3) would run what the parent has registered")]
     unsafe {
         libc::_exit(0)
