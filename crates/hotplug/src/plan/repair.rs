@@ -12,7 +12,7 @@ use crate::operation::{Operation, PortChange};
 pub fn repair(now: Host, wanted: &Host) -> Vec<Operation> {
     let mut work = Work { host: now, operations: vec![] };
     for link in &wanted.links {
-        let seen = now.link(&link.name).filter(|seen| seen.master == link.master);
+        let seen = work.host.link(&link.name).filter(|seen| seen.master == link.master);
         for operation in seen.map(|seen| settle_port(&link.name, &seen.port, &link.port)).unwrap_or_default() {
             work.push(operation);
         }
