@@ -134,9 +134,17 @@ pub(super) const REMOVE_ROUTED: Command =
 pub(super) const HOOKS: Entry = Entry {
     subject: "vif-post.d/*.hook",
     text: "Hooks, in the folder of the program: executables that bash(1) sources in the order of their names, before success is \
-           reported. The folder and the hooks must belong to root, and nobody else may have the right to write to them. They \
-           have 20 seconds in all. Variables they see: command, dev, vif, ip, bridge, type_if, XENBUS_PATH, of routed devices vif_ip \
-           and router_ip, and all words NAME=VALUE.",
+           reported. The folder and the hooks must belong to root, and nobody else may have the right to write to them. All \
+           hooks together have 20 seconds; one that fails or takes longer makes the call fail, and is named. Variables they see: \
+           command, dev, vif, ip, bridge, type_if, XENBUS_PATH, of routed devices vif_ip and router_ip, and all words NAME=VALUE.",
+};
+
+/// Where native hooks are.
+pub(super) const NATIVE_HOOKS: Entry = Entry {
+    subject: "vif-post.d/*.exec",
+    text: "Native hooks: executables of any kind that run as processes of their own, after the sourced ones, in the order of their \
+           names and by the same rules. The command is their first word; their environment has PATH, the variables above whose names \
+           begin with a small letter, and those of XENBUS_.",
 };
 
 /// Variables of the environment.

@@ -113,7 +113,7 @@ pub static VIF_BRIDGE: Program = Program {
     ],
     options: &[Flag::DryRun, Flag::Json, Flag::Help, Flag::Version],
     exit_status: vif::EXIT_STATUS,
-    files: &[vif::HOOKS, LOG_FILE],
+    files: &[vif::HOOKS, vif::NATIVE_HOOKS, LOG_FILE],
     environment: vif::ENVIRONMENT,
     examples: &[
         Example {

@@ -77,7 +77,7 @@ pub static VIF_ROUTE: Program = Program {
     ],
     options: &[Flag::DryRun, Flag::Json, Flag::Help, Flag::Version],
     exit_status: vif::EXIT_STATUS,
-    files: &[vif::HOOKS, RUN_DIRECTORY, LOG_FILE],
+    files: &[vif::HOOKS, vif::NATIVE_HOOKS, RUN_DIRECTORY, LOG_FILE],
     environment: vif::ENVIRONMENT,
     examples: &[
         Example {

@@ -52,13 +52,44 @@ pub(super) fn run_to_end(path: &Path, words: &[&str], limit: Duration) -> Result
 /// When it cannot be run, fails or is too slow. The sentence ends with the last that it said.
 pub(super) fn output_of(path: &Path, words: &[&str], limit: Duration) -> Result<String, String> {
     let act = [&[&*path.to_string_lossy()], words].concat().join(" ");
-    let failed = |error: io::Error| format!("cannot run {act}: {error}");
-    let (reader, writer) = io::pipe().map_err(failed)?;
-    let copy = writer.try_clone().map_err(failed)?;
+    let mut command = bare_command(path);
+    command.args(words);
+    match listen_to(command, &act, limit) {
+        Ok((Ending::Exited(status), output)) if status.success() => Ok(output),
+        Ok((Ending::Exited(status), output)) => Err(format!("{act} ended with {status}{}", last_words(&output))),
+        Ok((Ending::Stopped, output)) => {
+            Err(format!("{act} did not end within {} s and was stopped{}", limit.as_secs_f32(), last_words(&output)))
+        }
+        Err(error) => Err(format!("cannot run {act}: {error}")),
+    }
+}
+
+/// How a program came to its end.
+pub(super) enum Ending {
+    /// By itself.
+    Exited(ExitStatus),
+    /// It took too long, and was stopped with all that it had started.
+    Stopped,
+}
+
+/// A command for the program at `path` that gets nothing of our environment but root's search path.
+pub(super) fn bare_command(path: &Path) -> Command {
     let mut command = Command::new(path);
-    command.args(words).env_clear().env("PATH", FOLDERS.join(":")).process_group(0);
-    command.stdin(Stdio::null()).stdout(OwnedFd::from(copy)).stderr(OwnedFd::from(writer));
-    let mut child = command.spawn().map_err(failed)?;
+    command.env_clear().env("PATH", FOLDERS.join(":"));
+    command
+}
+
+/// Runs `command` until it ends or `limit` has passed, without input, and gives what it said, at least its beginning; all of it is logged
+/// as the words of `act`.
+///
+/// # Errors
+/// When it cannot be started or watched; then it has been stopped.
+pub(super) fn listen_to(mut command: Command, act: &str, limit: Duration) -> io::Result<(Ending, String)> {
+    let (reader, writer) = io::pipe()?;
+    let copy = writer.try_clone()?;
+    command.process_group(0).stdin(Stdio::null()).stdout(OwnedFd::from(copy)).stderr(OwnedFd::from(writer));
+    let mut child = command.spawn()?;
+    // The command has copies of the pipe's writing end, which would keep it open.
     drop(command);
     let mut output = vec![];
     let ended = follow(&mut child, reader, limit, |bytes| {
@@ -67,20 +98,20 @@ pub(super) fn output_of(path: &Path, words: &[&str], limit: Duration) -> Result<
     let output = String::from_utf8_lossy(&output).into_owned();
     output.lines().for_each(|line| log::debug!("{act}: {line}"));
     match ended {
-        Ok(Some(status)) if status.success() => Ok(output),
-        Ok(Some(status)) => Err(format!("{act} ended with {status}{}", last_words(&output))),
+        Ok(Some(status)) => Ok((Ending::Exited(status), output)),
         Ok(None) => {
             stop(&mut child);
-            Err(format!("{act} did not end within {} s and was stopped{}", limit.as_secs_f32(), last_words(&output)))
+            Ok((Ending::Stopped, output))
         }
         Err(error) => {
             stop(&mut child);
-            Err(format!("cannot wait for {act}: {error}"))
+            Err(error)
         }
     }
 }
 
-fn last_words(output: &str) -> String {
+/// The last line of what a program said, behind a colon.
+pub(super) fn last_words(output: &str) -> String {
     output.lines().rfind(|line| !line.trim().is_empty()).map(|line| format!(": {}", line.trim())).unwrap_or_default()
 }
 

@@ -1,7 +1,10 @@
-//! Hooks: shell fragments of the administrator's that run when a vif comes or goes.
+//! Hooks: what the administrator has run when a vif comes or goes.
 //!
-//! Xen's scripts source every executable `vif-post.d/*.hook`, so hooks use those scripts' variables and functions. One bash gives them
-//! the same surroundings (`hooks/prelude.bash`). No value reaches it through the environment or as code.
+//! Xen's scripts source every executable `vif-post.d/*.hook`, so these hooks use those scripts' variables and functions. One bash gives
+//! them the same surroundings (`hooks/prelude.bash`). No value reaches it through the environment or as code. After them, every executable
+//! `vif-post.d/*.exec` runs as a process of its own, whatever it is written in (`hooks/native.rs`).
+
+mod native;
 
 use std::fs::{self, Metadata};
 use std::io::{self, ErrorKind};
@@ -10,7 +13,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::child::{follow, stop};
 use super::state::trusted;
@@ -27,7 +30,27 @@ const LIMIT: Duration = Duration::from_secs(20);
 const REPORT_MAX: usize = 64 * 1024;
 const PRELUDE: &str = include_str!("hooks/prelude.bash");
 
-/// The hooks of the program called as `program`, in the order they run: the byte order of their names. No folder, no hooks.
+/// How a hook is run: its name says so.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Kind {
+    /// Sourced by bash, as Xen's scripts do.
+    Sourced,
+    /// A process of its own.
+    Native,
+}
+
+impl Kind {
+    fn of(path: &str) -> Option<Self> {
+        match path.rsplit_once('.')?.1 {
+            "hook" => Some(Self::Sourced),
+            "exec" => Some(Self::Native),
+            _ => None,
+        }
+    }
+}
+
+/// The hooks of the program called as `program`, in the order they run: first those that bash sources, then the native ones, each in the
+/// byte order of their names. No folder, no hooks.
 ///
 /// The folder is beside the program: where `program` says, or, for a bare name, where the running executable is.
 ///
@@ -60,16 +83,19 @@ fn find_in(folder: &Path) -> Result<Vec<String>, String> {
             return Err(format!("the hook {} has a name that is not UTF-8; rename it", path.display()));
         };
         // The shell's pattern *.hook passes over hidden files.
-        if name.ends_with(".hook") && !name.starts_with('.') && is_executable_file(&path)? {
+        let kind = Kind::of(name).filter(|_| !name.starts_with('.'));
+        if let Some(kind) = kind
+            && is_executable_file(&path)?
+        {
             check(&path)?;
-            hooks.push(path.display().to_string());
+            hooks.push((kind, path.display().to_string()));
         }
     }
     if !hooks.is_empty() {
         check(folder)?;
     }
     hooks.sort_unstable();
-    Ok(hooks)
+    Ok(hooks.into_iter().map(|(_, path)| path).collect())
 }
 
 fn is_executable_file(path: &Path) -> Result<bool, String> {
@@ -97,7 +123,7 @@ fn check(path: &Path) -> Result<(), String> {
     Ok(())
 }
 
-/// Runs the hooks of `call` in one bash; without hooks, nothing is started.
+/// Runs the hooks of `call`: those to be sourced in one bash, then the native ones. Without hooks, nothing is started.
 ///
 /// # Errors
 /// When a hook fails, or all together take longer than 20 s and are stopped. The sentence names the hook.
@@ -106,9 +132,17 @@ pub fn run(call: &HookCall) -> Result<(), String> {
 }
 
 fn run_within(call: &HookCall, limit: Duration) -> Result<(), String> {
-    let Some(first) = call.hooks.first() else { return Ok(()) };
+    let start = Instant::now();
+    let (native, sourced): (Vec<_>, Vec<_>) =
+        call.hooks.iter().map(String::as_str).partition(|hook| Kind::of(hook) == Some(Kind::Native));
+    source(call, &sourced, limit)?;
+    native.into_iter().try_for_each(|hook| native::run(Path::new(hook), call, limit.saturating_sub(start.elapsed()), limit))
+}
+
+fn source(call: &HookCall, hooks: &[&str], limit: Duration) -> Result<(), String> {
+    let Some(first) = hooks.first() else { return Ok(()) };
     let (reader, writer) = io::pipe().map_err(|error| format!("cannot run the hook {first}: {error}"))?;
-    let mut command = shell(call)?;
+    let mut command = shell(call, hooks)?;
     let mut child = command.stdin(Stdio::from(OwnedFd::from(writer))).spawn().map_err(|error| match error.kind() {
         ErrorKind::NotFound => format!("cannot run the hook {first}: there is no /bin/bash; install bash, or remove the hook"),
         _ => format!("cannot run the hook {first}: {error}"),
@@ -121,11 +155,7 @@ fn run_within(call: &HookCall, limit: Duration) -> Result<(), String> {
         Ok(Some(status)) => Err(report.failure(status)),
         Ok(None) => {
             stop(&mut child);
-            Err(format!(
-                "the hook {} did not end: all hooks together have {} s, and it was stopped",
-                report.hook,
-                limit.as_secs_f32()
-            ))
+            Err(too_slow(&report.hook, limit))
         }
         Err(error) => {
             stop(&mut child);
@@ -134,17 +164,21 @@ fn run_within(call: &HookCall, limit: Duration) -> Result<(), String> {
     }
 }
 
-/// The bash for `call`, with all but its standard input.
-fn shell(call: &HookCall) -> Result<Command, String> {
+fn too_slow(hook: &str, limit: Duration) -> String {
+    format!("the hook {hook} did not end: all hooks together have {} s, and it was stopped", limit.as_secs_f32())
+}
+
+/// The bash for `call` that sources `hooks`, with all but its standard input.
+fn shell(call: &HookCall, hooks: &[&str]) -> Result<Command, String> {
     let mut shell = Command::new("/bin/bash");
     // -p: no functions, options or start-up files from the environment.
     shell.args(["--noprofile", "--norc", "-p", "-c", PRELUDE]).arg(&call.program);
-    let folder = call.hooks.first().and_then(|hook| Path::new(hook).parent()?.parent()).unwrap_or(Path::new("."));
+    let folder = hooks.first().and_then(|hook| Path::new(hook).parent()?.parent()).unwrap_or(Path::new("."));
     shell.arg(folder).arg(library(folder)?.unwrap_or_default());
     let variables: Vec<_> = call.variables.iter().filter(|(name, _)| may_set(name)).collect();
     shell.arg(variables.len().to_string());
     shell.args(variables.into_iter().flat_map(|(name, value)| [name, value]));
-    shell.arg(call.hooks.len().to_string()).args(&call.hooks).args(&call.words);
+    shell.arg(hooks.len().to_string()).args(hooks).args(&call.words);
     for (name, _) in std::env::vars_os().filter(|(name, _)| !name.to_str().is_some_and(may_inherit)) {
         shell.env_remove(name);
     }
@@ -340,13 +374,16 @@ mod tests {
     #[test]
     fn hooks_are_executables_in_the_order_of_their_bytes() {
         let scripts = Scripts::new();
-        for name in ["b.hook", "10-a.hook", "B.hook", "9-a.hook", ".hidden.hook", "a.hook~", "a.sh"] {
+        for name in
+            ["b.hook", "10-a.hook", "B.hook", "9-a.hook", ".hidden.hook", "a.hook~", "a.sh", "hook", "10.exec", ".b.exec", "exec"]
+        {
             scripts.hook(name, "");
         }
         scripts.write("vif-post.d/not-executable.hook", "", 0o644);
+        scripts.write("vif-post.d/not-executable.exec", "", 0o644);
         fs::create_dir(scripts.path("vif-post.d/folder.hook")).unwrap();
         symlink("nowhere", scripts.path("vif-post.d/dangling.hook")).unwrap();
-        assert_eq!(names(&find(&scripts.program()).unwrap()), ["10-a.hook", "9-a.hook", "B.hook", "b.hook"]);
+        assert_eq!(names(&find(&scripts.program()).unwrap()), ["10-a.hook", "9-a.hook", "B.hook", "b.hook", "10.exec"]);
     }
 
     #[test]
@@ -378,6 +415,10 @@ mod tests {
         // Tests run as root, in a user namespace perhaps; only root can give a file away.
         chown(scripts.path("vif-post.d/a.hook"), Some(1), None).unwrap();
         assert!(find(&scripts.program()).unwrap_err().contains("it belongs to user 1 and not to root"));
+        chown(scripts.path("vif-post.d/a.hook"), Some(0), None).unwrap();
+        scripts.hook("native.exec", "");
+        set_mode(&scripts.path("vif-post.d/native.exec"), 0o775);
+        assert!(find(&scripts.program()).unwrap_err().contains("native.exec: others than its owner"));
     }
 
     #[test]
@@ -538,6 +579,91 @@ mod tests {
         run_within(&scripts.call(&[], &[]), Duration::from_secs(10)).unwrap();
         let daemon = Pid::from_raw(scripts.out().trim().parse().unwrap());
         kill(daemon, Signal::SIGKILL).unwrap();
+    }
+
+    #[test]
+    fn a_native_hook_gets_the_command_and_the_variables() {
+        let scripts = Scripts::new();
+        scripts.hook("a.hook", r#"echo sourced >>"$out""#);
+        let out = scripts.path("out");
+        let body = format!(
+            "#!/usr/bin/awk -f\nBEGIN {{ print ARGV[1], ENVIRON[\"command\"], ENVIRON[\"dev\"], ENVIRON[\"XENBUS_PATH\"], ENVIRON[\"x\"] \
+             >>\"{}\" }}\n",
+            out.display()
+        );
+        scripts.write("vif-post.d/a.exec", &body, 0o755);
+        let trap = "$(touch evaluated)";
+        scripts.run(&[("command", "online"), ("dev", "vif1.0"), ("XENBUS_PATH", "backend/vif/1/0"), ("x", trap)]).unwrap();
+        assert_eq!(scripts.out(), format!("sourced\nonline online vif1.0 backend/vif/1/0 {trap}\n"));
+    }
+
+    #[test]
+    fn a_native_hook_gets_nothing_that_an_interpreter_obeys() {
+        let scripts = Scripts::new();
+        scripts.write("vif-post.d/a.exec", &format!("#!/bin/sh\nenv >{}\n", scripts.path("out").display()), 0o755);
+        let hostile = [
+            "LD_PRELOAD",
+            "PYTHONPATH",
+            "PERL5OPT",
+            "RUBYOPT",
+            "NODE_OPTIONS",
+            "IFS",
+            "PATH",
+            "HOME",
+            "TMPDIR",
+            "_x",
+            "a-b",
+            "a=b",
+            "",
+        ];
+        let hostile = hostile.map(|name| (name, "/nowhere"));
+        let fine = [("ip", "10.0.0.1"), ("INTERFACE", "vif1.0-emu"), ("XENBUS_TYPE", "vif"), ("UDEV_CALL", "1")];
+        scripts.run(&[&hostile[..], &fine].concat()).unwrap();
+        let out = scripts.out();
+        assert!(!out.contains("/nowhere"), "{out}");
+        for (name, value) in fine {
+            assert!(out.lines().any(|line| line == format!("{name}={value}")), "{out}");
+        }
+        // PATH, and PWD of the shell that runs env.
+        assert_eq!(out.lines().count(), fine.len() + 2, "{out}");
+    }
+
+    #[test]
+    fn a_native_hook_that_fails_is_named_with_its_last_words() {
+        for (body, reason) in [
+            ("#!/bin/sh\necho one; echo 'no such switch' >&2; exit 3\n", "failed (exit status: 3): no such switch"),
+            ("#!/bin/sh\nkill -9 $$\n", "failed (signal: 9 (SIGKILL))"),
+            ("#!/nowhere/interpreter\n", "cannot be run: No such file or directory (os error 2)"),
+            ("\x7fELF, but no program", "cannot be run: Exec format error (os error 8)"),
+        ] {
+            let scripts = Scripts::new();
+            scripts.write("vif-post.d/a.exec", "#!/bin/true\n", 0o755);
+            scripts.write("vif-post.d/b.exec", body, 0o755);
+            scripts.write("vif-post.d/c.exec", &format!("#!/bin/sh\necho c >{}\n", scripts.path("out").display()), 0o755);
+            let error = scripts.run(&[]).unwrap_err();
+            assert_eq!(error, format!("the hook {}/vif-post.d/b.exec {reason}", scripts.folder.path().display()));
+            assert_eq!(scripts.out(), "");
+        }
+    }
+
+    #[test]
+    fn native_hooks_have_what_the_sourced_ones_left_of_the_time() {
+        let scripts = Scripts::new();
+        scripts.hook("a.hook", "sleep 0.4");
+        scripts.write("vif-post.d/a.exec", "#!/bin/sh\nexec sleep 1000\n", 0o755);
+        let start = Instant::now();
+        let error = run_within(&scripts.call(&[], &[]), Duration::from_millis(600)).unwrap_err();
+        assert!(error.ends_with("/a.exec did not end: all hooks together have 0.6 s, and it was stopped"), "{error}");
+        assert!(start.elapsed() < Duration::from_secs(5));
+    }
+
+    #[test]
+    fn a_native_hook_does_not_run_after_a_sourced_one_that_failed() {
+        let scripts = Scripts::new();
+        scripts.hook("a.hook", "false");
+        scripts.write("vif-post.d/a.exec", &format!("#!/bin/sh\necho ran >{}\n", scripts.path("out").display()), 0o755);
+        assert!(scripts.run(&[]).unwrap_err().ends_with("/a.hook failed (exit status: 1)"));
+        assert_eq!(scripts.out(), "");
     }
 
     /// A store of files: `xenstore-read` and `xenstore-write` as far as hooks use them.
