@@ -24,10 +24,46 @@ pub(super) fn restart(service: &Service) -> io::Result<()> {
     match service {
         Service::Systemd(unit) => {
             let systemctl = find_program("systemctl").ok_or_else(|| io::Error::other("there is no systemctl: install systemd"))?;
-            run_to_end(&systemctl, &["restart", unit], LIMIT).map_err(io::Error::other)
+            let waiting: &[&str] = match started_by(&SystemdStart::of_this_process()) {
+                Starter::Systemd => &["--no-block"],
+                Starter::Other => &[],
+            };
+            run_to_end(&systemctl, &[waiting, &["restart", unit]].concat(), LIMIT).map_err(io::Error::other)
         }
         Service::InitScript(path) => run_to_end(path, &["restart"], LIMIT).map_err(io::Error::other),
         Service::HangUp { pid_file, program } => hang_up(Path::new("/proc"), pid_file, program),
+    }
+}
+
+/// Who started this process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Starter {
+    /// systemd, as the command of a unit, or a shell that is such a command. Units of DHCP servers are ordered after ours: a restart of
+    /// theirs begins when we have ended, and whoever waited for it here would wait for himself.
+    Systemd,
+    /// Anybody else.
+    Other,
+}
+
+/// What tells who started a process.
+struct SystemdStart {
+    /// The process that systemd started: `SYSTEMD_EXEC_PID`, systemd.exec(5), since systemd 248. Children inherit it.
+    started: Option<u32>,
+    own: u32,
+    parent: u32,
+}
+
+impl SystemdStart {
+    fn of_this_process() -> Self {
+        let started = std::env::var("SYSTEMD_EXEC_PID").ok().and_then(|text| text.parse().ok());
+        Self { started, own: std::process::id(), parent: std::os::unix::process::parent_id() }
+    }
+}
+
+fn started_by(start: &SystemdStart) -> Starter {
+    match start.started {
+        Some(pid) if pid == start.own || pid == start.parent => Starter::Systemd,
+        _ => Starter::Other,
     }
 }
 
@@ -63,6 +99,14 @@ mod tests {
         fs::write(&path, text).unwrap();
         fs::set_permissions(&path, PermissionsExt::from_mode(0o755)).unwrap();
         (folder, Service::InitScript(path))
+    }
+
+    #[test]
+    fn only_a_units_own_command_was_started_by_systemd() {
+        let by = |started| started_by(&SystemdStart { started, own: 70, parent: 60 });
+        assert_eq!([by(Some(70)), by(Some(60))], [Starter::Systemd; 2]);
+        // xl in xendomains.service, say, has the variable of the script that runs it.
+        assert_eq!([by(Some(50)), by(None)], [Starter::Other; 2]);
     }
 
     #[test]
