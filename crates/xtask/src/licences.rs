@@ -1,55 +1,23 @@
 //! The licence check: what the programs are built from may be used under the programs' own terms. Works offline.
 
 use std::collections::BTreeMap;
-use std::process::Command;
 
-use serde::Deserialize;
 use spdx::{Expression, ParseMode};
 
 use crate::Result;
+use crate::metadata::{self, Package};
 
 /// Licences that ask for no more than their text and the authors' names to be kept. No copyleft, so that the programs stay
 /// `MIT OR Apache-2.0` as a whole.
 const ALLOWED: [&str; 10] =
     ["0BSD", "Apache-2.0", "BSD-2-Clause", "BSD-3-Clause", "ISC", "MIT", "Unicode-3.0", "Unicode-DFS-2016", "Unlicense", "Zlib"];
 
-/// What is needed of `cargo metadata`.
-#[derive(Deserialize)]
-struct Metadata {
-    packages: Vec<Package>,
-}
-
-#[derive(Deserialize)]
-struct Package {
-    name: String,
-    version: String,
-    license: Option<String>,
-}
-
 /// Checks every crate of the dependency tree, those for tests included, and gives a summary.
 ///
 /// # Errors
 /// Names the crates whose licence is not allowed, or is missing.
 pub fn check() -> Result<String> {
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let mut metadata = Command::new(cargo);
-    metadata.args(["metadata", "--offline", "--locked", "--format-version", "1"]);
-    // What is only built elsewhere is not part of the programs, and not on this machine either.
-    let output = metadata.args(["--filter-platform", &host()?]).output()?;
-    if !output.status.success() {
-        return Err(format!("cargo metadata failed: {}", String::from_utf8_lossy(&output.stderr).trim()).into());
-    }
-    let metadata: Metadata = serde_json::from_slice(&output.stdout)?;
-    Ok(judge(&metadata.packages)?)
-}
-
-/// The machine that rustc builds for.
-fn host() -> Result<String> {
-    let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
-    let output = Command::new(rustc).arg("-vV").output()?;
-    let text = String::from_utf8(output.stdout)?;
-    let host = text.lines().find_map(|line| line.strip_prefix("host: "));
-    Ok(host.ok_or("rustc -vV names no host")?.to_owned())
+    Ok(judge(&metadata::read()?.packages)?)
 }
 
 fn judge(packages: &[Package]) -> std::result::Result<String, String> {
@@ -100,9 +68,11 @@ mod tests {
     #[test]
     fn the_crate_at_fault_is_named() {
         let package = |name: &str, license: Option<&str>| Package {
+            id: name.to_owned(),
             name: name.to_owned(),
             version: "1.0.0".to_owned(),
             license: license.map(str::to_owned),
+            source: None,
         };
         let error =
             judge(&[package("good", Some("MIT")), package("bad", Some("GPL-3.0-only")), package("bare", None)]).unwrap_err();

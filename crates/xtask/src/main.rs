@@ -1,8 +1,12 @@
-//! What is made besides the programs, all of it from their table: man pages and shell completions. And the check of licences.
+//! What is made besides the programs: man pages and shell completions from their table, the packages' changelogs and the bill of
+//! materials. And the check of licences.
 
+mod changelog;
 mod completions;
 mod licences;
 mod man;
+mod metadata;
+mod sbom;
 
 use std::error::Error;
 use std::fs;
@@ -11,7 +15,11 @@ use std::process::ExitCode;
 
 const USAGE: &str = "usage: cargo run -p xtask -- man FOLDER          write the man pages
        cargo run -p xtask -- completions FOLDER  write completions for bash, zsh and fish
-       cargo run -p xtask -- licences            check the licences of all crates, offline";
+       cargo run -p xtask -- licences            check the licences of all crates, offline
+       cargo run -p xtask -- sbom                print what the programs are made of, as CycloneDX JSON
+       cargo run -p xtask -- changelog debian MAINTAINER
+       cargo run -p xtask -- changelog rpm MAINTAINER   print packaging/CHANGELOG.md as packages want it
+       cargo run -p xtask -- changelog epoch     print the time of the release, in seconds since 1970";
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
@@ -22,6 +30,10 @@ fn main() -> ExitCode {
         ["man", folder] => write_all(Path::new(folder), man::pages()),
         ["completions", folder] => write_all(Path::new(folder), completions::files()),
         ["licences"] => licences::check().map(|summary| println!("{summary}")),
+        ["sbom"] => sbom::text().map(|text| print!("{text}")),
+        ["changelog", "debian", maintainer] => changelog::releases().map(|all| print!("{}", changelog::debian(&all, maintainer))),
+        ["changelog", "rpm", maintainer] => changelog::releases().map(|all| print!("{}", changelog::rpm(&all, maintainer))),
+        ["changelog", "epoch"] => changelog::releases().map(|all| println!("{}", changelog::epoch(&all))),
         _ => Err(USAGE.into()),
     };
     match result {

@@ -1,0 +1,90 @@
+//! What `cargo metadata` says of the dependency tree, as far as it is needed here. Works offline.
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use serde::Deserialize;
+
+use crate::Result;
+
+/// The dependency tree.
+#[derive(Deserialize)]
+pub struct Metadata {
+    /// Every crate, those for tests included.
+    pub packages: Vec<Package>,
+    /// Who needs whom.
+    pub resolve: Resolve,
+    /// The top of the tree.
+    pub workspace_root: PathBuf,
+}
+
+/// A crate.
+#[derive(Deserialize)]
+pub struct Package {
+    /// What [`Node`]s call it.
+    pub id: String,
+    /// Its name.
+    pub name: String,
+    /// Its version.
+    pub version: String,
+    /// An SPDX expression, in old crates with `/` for `OR`.
+    pub license: Option<String>,
+    /// The registry it comes from; none for those of this tree.
+    pub source: Option<String>,
+}
+
+/// Who needs whom.
+#[derive(Deserialize)]
+pub struct Resolve {
+    /// One for each crate.
+    pub nodes: Vec<Node>,
+}
+
+/// What one crate needs.
+#[derive(Deserialize)]
+pub struct Node {
+    /// The crate.
+    pub id: String,
+    /// Those it needs.
+    pub deps: Vec<Dependency>,
+}
+
+/// A crate that another one needs.
+#[derive(Deserialize)]
+pub struct Dependency {
+    /// The crate that is needed.
+    pub pkg: String,
+    /// What for.
+    pub dep_kinds: Vec<DependencyKind>,
+}
+
+/// What a crate is needed for.
+#[derive(Deserialize)]
+pub struct DependencyKind {
+    /// `dev` or `build`; none for the program itself.
+    pub kind: Option<String>,
+}
+
+/// The tree as it is for this machine: what is only built elsewhere is not part of the programs, and not on this machine either.
+///
+/// # Errors
+/// When cargo fails, or says something unexpected.
+pub fn read() -> Result<Metadata> {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut metadata = Command::new(cargo);
+    metadata.args(["metadata", "--offline", "--locked", "--format-version", "1"]);
+    let output = metadata.args(["--filter-platform", &host()?]).output()?;
+    if !output.status.success() {
+        return Err(format!("cargo metadata failed: {}", String::from_utf8_lossy(&output.stderr).trim()).into());
+    }
+    Ok(serde_json::from_slice(&output.stdout)?)
+}
+
+/// The machine that rustc builds for.
+fn host() -> Result<String> {
+    let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
+    let output = Command::new(rustc).arg("-vV").output()?;
+    let text = String::from_utf8(output.stdout)?;
+    let host = text.lines().find_map(|line| line.strip_prefix("host: "));
+    Ok(host.ok_or("rustc -vV names no host")?.to_owned())
+}
