@@ -1,0 +1,80 @@
+# The first evening: the Debian package on a clean Debian, beside Xen's own scripts; two guests ping by it, with no configuration at all;
+# then it is removed, and a guest pings by Xen's script.
+#
+# The Debian is a folder of the machine that started this one; everything written to it stays in memory here.
+debian=/debian/root
+mkdir -p "$debian" /debian/clean /debian/changes
+modprobe -a virtio_pci 9pnet_virtio 9p overlay
+mount -t tmpfs tmpfs /debian/changes
+mkdir /debian/changes/{files,work,packages}
+mount -t 9p -o trans=virtio,version=9p2000.L,cache=loose,msize=262144,ro debian /debian/clean
+mount -t 9p -o trans=virtio,version=9p2000.L,cache=loose,msize=262144,ro packages /debian/changes/packages
+mount -t overlay -o lowerdir=/debian/clean,upperdir=/debian/changes/files,workdir=/debian/changes/work overlay "$debian"
+for folder in dev proc sys run; do mount --rbind "/$folder" "$debian/$folder"; done
+mkdir -p "$debian/guest" "$debian/packages"
+mount --bind /guest "$debian/guest"
+mount --bind /debian/changes/packages "$debian/packages"
+
+inside() { chroot "$debian" "$@"; }
+xl() { inside xl "$@"; }
+scripts_of_xen() { (cd "$debian/etc/xen" && find . -type f -exec md5sum {} + | sort); }
+
+before=$(scripts_of_xen)
+require "the clean Debian has Xen's scripts" test -f "$debian/etc/xen/scripts/vif-bridge"
+new_lan
+remember clean
+
+require "the package installs" inside sh -c 'dpkg --install /packages/xen-network_*.deb'
+check "vif-bridge is ours" equal /usr/lib/xen-network/vif-bridge "$(readlink "$debian/etc/xen/scripts/vif-bridge")"
+check "Xen's own is beside it" test -f "$debian/etc/xen/scripts/vif-bridge.distrib"
+
+require "network-bridge start succeeds" inside network-bridge start
+check "eth0 is a bridge now" is_bridge eth0
+linux_guest one "" "guest.eth0=192.168.1.101/24 guest.ping0=192.168.1.1,192.168.1.102"
+linux_guest two "" "guest.eth0=192.168.1.102/24 guest.ping0=192.168.1.1,192.168.1.101"
+require "xl create succeeds for one guest" create one
+require "xl create succeeds for another" create two
+check "one is on the bridge" is_port "$(vif_of one)" eth0
+check "our program has said so" store_is "$(backend_of one)/hotplug-status" connected
+check "one pings the LAN's router" guest_said one "192.168.1.1 answers"
+check "one pings the other" guest_said one "192.168.1.102 answers"
+check "the other pings one" guest_said two "192.168.1.101 answers"
+
+# A script of somebody else's, built on Xen's library of shell functions.
+cat >"$debian/etc/xen/scripts/vif-mine" <<'SCRIPT'
+#!/bin/bash
+dir=$(dirname "$0")
+. "$dir/vif-common.sh"
+case $command in
+online)
+  ip link set "$dev" up
+  success
+  ;;
+esac
+SCRIPT
+chmod 755 "$debian/etc/xen/scripts/vif-mine"
+tiny_guest third "script=vif-mine"
+check "a script that sources vif-common.sh still works" create third
+check "it has said so" store_is "$(backend_of third)/hotplug-status" connected
+
+check "guests can be destroyed" logged destroy eval 'xl destroy one && xl destroy two && xl destroy third'
+rm "$debian/etc/xen/scripts/vif-mine"
+check "network-bridge stop succeeds" inside network-bridge stop
+check "the host is as before the package" unchanged_since clean
+
+require "the package can be removed" inside dpkg --purge xen-network
+check "Xen's scripts are back, byte for byte" equal "$before" "$(scripts_of_xen)"
+delete_lan
+
+new_bridge xenbr0 10.0.0.1/24
+remember back
+linux_guest web "bridge=xenbr0" "guest.eth0=10.0.0.2/24 guest.ping0=10.0.0.1"
+require "xl create succeeds with Xen's script" create web
+check "the guest pings dom0" guest_said web "10.0.0.1 answers"
+check "it can be destroyed" logged destroy xl destroy web
+check "nothing is left of it" unchanged_since back
+delete_bridge xenbr0
+
+umount -R "$debian"
+umount /debian/clean
+umount -R /debian/changes
