@@ -260,6 +260,50 @@ fn the_units_come_in_their_order() {
     assert_eq!(debian.run("find /etc/systemd -name 'xen-network@*'"), "");
 }
 
+/// The units on a running systemd, in their sandboxes: from boot on, with a DHCP server, and with a firewall that is loaded anew.
+#[test]
+fn the_units_do_their_work() {
+    let (clean, packages) = (fetched("tests/fetch-debian-root").unwrap(), fetched("tests/make-packages").unwrap());
+    let output = Command::new(workspace().join("tests/suites/packaging/boot")).arg(clean).arg(packages).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let text = String::from_utf8(output.stdout).unwrap();
+    let seen = |what: &str| {
+        text.lines().find_map(|line| line.strip_prefix(what)?.strip_prefix(": ")).unwrap_or_else(|| panic!("no {what} in {text}"))
+    };
+    for (what, value) in [
+        ("nat at boot", "active"),
+        ("address", "192.168.2.1/24"),
+        ("forwarding", "1"),
+        ("dnsmasq at boot", "active"),
+        ("dnsmasq after us", "1"),
+        ("served", "1"),
+        ("restart", "0"),
+        ("restart was quick", "1"),
+        ("dnsmasq after restart", "active"),
+        ("stop", "0"),
+        ("dnsmasq after stop", "active"),
+        ("bridge after stop", "0"),
+        ("forwarding after stop", "0"),
+        ("bridge", "active"),
+        ("eth0 is a bridge", "yes"),
+        ("reload", "0"),
+        ("bridge stop", "0"),
+        ("eth0 is a bridge after stop", "no"),
+        ("eth0", "192.168.1.100/24"),
+        ("reloads at start", "1"),
+        ("reloads at restart", "1"),
+        ("reloads at reload", "1"),
+        ("end", "reached"),
+    ] {
+        assert_eq!(seen(what), value, "{what}: {text}");
+    }
+    // The router is only a device here, so the bridge cannot have been checked by asking it; nothing else is to be complained of.
+    assert_eq!(
+        seen("complaints"),
+        "the gateway 192.168.1.1 does not answer on eth0: going on, without asking it again afterwards "
+    );
+}
+
 #[test]
 fn man_finds_nothing_to_warn_of() {
     let debian = Debian::new();
