@@ -712,6 +712,7 @@ mod tests {
         let scripts = Scripts::new();
         add_store(&scripts);
         scripts.write("bin/iptables", "#!/bin/bash\necho \"iptables $*\" >>\"${0%/bin/*}/out\"\n", 0o755);
+        scripts.write("dhcpd", "#!/bin/bash\necho \"dhcpd $*\" >>\"${0%/*}/out\"\n", 0o755);
         scripts.write("dhcpd.conf", "subnet x {}\nhost dom1 { old; }\nhost dom10 { other; }\n", 0o644);
         scripts.write("dhcpd.args", "# lists\nDHCPDARGS=eth1 vif1.0 vif1.01\nINTERFACES=\"\"\n", 0o644);
         scripts.hook(
@@ -728,10 +729,11 @@ mod tests {
             dhcp_remove_entry
             echo "host $hostname { fixed-address $vif_ip; option routers $router_ip; }" >>"$dhcpd_conf_file"
             dhcparg_add_entry
+            do_or_die "$dhcpd_init_file" restart
             xenstore_write "$XENBUS_PATH/network-kind" "$kind"
             "#,
         );
-        let (conf, args) = (scripts.path("dhcpd.conf"), scripts.path("dhcpd.args"));
+        let (conf, args, init) = (scripts.path("dhcpd.conf"), scripts.path("dhcpd.args"), scripts.path("dhcpd"));
         let variables = [
             ("command", "online"),
             ("dev", "vif1.0"),
@@ -741,9 +743,10 @@ mod tests {
             ("hostname", "dom1"),
             ("dhcpd_conf_file", conf.to_str().unwrap()),
             ("dhcpd_arg_file", args.to_str().unwrap()),
+            ("dhcpd_init_file", init.to_str().unwrap()),
         ];
         scripts.run(&variables).unwrap();
-        assert_eq!(scripts.out(), "iptables -w -t nat -A POSTROUTING -s 10.0.1.1 -j MASQUERADE\n");
+        assert_eq!(scripts.out(), "iptables -w -t nat -A POSTROUTING -s 10.0.1.1 -j MASQUERADE\ndhcpd restart\n");
         assert_eq!(
             fs::read_to_string(conf).unwrap(),
             "subnet x {}\nhost dom10 { other; }\nhost dom1 { fixed-address 10.0.1.1; option routers 10.0.1.128; }\n"
