@@ -73,6 +73,7 @@ mod tests {
             version: "1.0.0".to_owned(),
             license: license.map(str::to_owned),
             source: None,
+            manifest_path: "Cargo.toml".into(),
         };
         let error =
             judge(&[package("good", Some("MIT")), package("bad", Some("GPL-3.0-only")), package("bare", None)]).unwrap_err();

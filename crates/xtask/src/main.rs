@@ -6,6 +6,7 @@ mod completions;
 mod licences;
 mod man;
 mod metadata;
+mod notices;
 mod sbom;
 
 use std::error::Error;
@@ -17,6 +18,7 @@ const USAGE: &str = "usage: cargo run -p xtask -- man FOLDER          write the 
        cargo run -p xtask -- completions FOLDER  write completions for bash, zsh and fish
        cargo run -p xtask -- licences            check the licences of all crates, offline
        cargo run -p xtask -- sbom                print what the programs are made of, as CycloneDX JSON
+       cargo run -p xtask -- notices             print the licences of all crates in the programs, as these ask for
        cargo run -p xtask -- changelog debian MAINTAINER
        cargo run -p xtask -- changelog rpm MAINTAINER   print packaging/CHANGELOG.md as packages want it
        cargo run -p xtask -- changelog epoch     print the time of the release, in seconds since 1970";
@@ -31,6 +33,7 @@ fn main() -> ExitCode {
         ["completions", folder] => write_all(Path::new(folder), completions::files()),
         ["licences"] => licences::check().map(|summary| println!("{summary}")),
         ["sbom"] => sbom::text().map(|text| print!("{text}")),
+        ["notices"] => notices::text().map(|text| print!("{text}")),
         ["changelog", "debian", maintainer] => changelog::releases().map(|all| print!("{}", changelog::debian(&all, maintainer))),
         ["changelog", "rpm", maintainer] => changelog::releases().map(|all| print!("{}", changelog::rpm(&all, maintainer))),
         ["changelog", "epoch"] => changelog::releases().map(|all| println!("{}", changelog::epoch(&all))),

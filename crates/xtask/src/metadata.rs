@@ -1,11 +1,15 @@
 //! What `cargo metadata` says of the dependency tree, as far as it is needed here. Works offline.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::process::Command;
 
 use serde::Deserialize;
 
 use crate::Result;
+
+/// The crate of the programs.
+pub const PROGRAMS: &str = "hotplug";
 
 /// The dependency tree.
 #[derive(Deserialize)]
@@ -31,6 +35,8 @@ pub struct Package {
     pub license: Option<String>,
     /// The registry it comes from; none for those of this tree.
     pub source: Option<String>,
+    /// Its `Cargo.toml`.
+    pub manifest_path: PathBuf,
 }
 
 /// Who needs whom.
@@ -63,6 +69,38 @@ pub struct Dependency {
 pub struct DependencyKind {
     /// `dev` or `build`; none for the program itself.
     pub kind: Option<String>,
+}
+
+impl Metadata {
+    /// Everything that is needed to build the programs, their own crate included, but not what only tests need; by name and version.
+    ///
+    /// # Errors
+    /// When the crate of the programs is not in the tree.
+    pub fn parts_of_programs(&self) -> std::result::Result<Vec<&Package>, String> {
+        let root = self
+            .packages
+            .iter()
+            .find(|package| package.name == PROGRAMS)
+            .ok_or(format!("there is no crate {PROGRAMS} in the tree"))?;
+        let mut seen = BTreeSet::new();
+        let mut open = vec![root.id.as_str()];
+        while let Some(id) = open.pop() {
+            if seen.insert(id) {
+                open.extend(self.needs(id));
+            }
+        }
+        let mut parts: Vec<_> = self.packages.iter().filter(|package| seen.contains(package.id.as_str())).collect();
+        parts.sort_by(|one, other| (&one.name, &one.version).cmp(&(&other.name, &other.version)));
+        Ok(parts)
+    }
+
+    /// The crates that the crate `id` needs for itself.
+    pub fn needs(&self, id: &str) -> impl Iterator<Item = &str> {
+        let node = self.resolve.nodes.iter().find(|node| node.id == id);
+        let all = node.into_iter().flat_map(|node| &node.deps);
+        let for_programs = all.filter(|dependency| dependency.dep_kinds.iter().any(|kind| kind.kind.as_deref() != Some("dev")));
+        for_programs.map(|dependency| dependency.pkg.as_str())
+    }
 }
 
 /// The tree as it is for this machine: what is only built elsewhere is not part of the programs, and not on this machine either.

@@ -8,11 +8,9 @@ use std::fs;
 use hotplug::program::VERSION;
 use serde_json::{Value, json};
 
-use crate::metadata::{self, Metadata, Node, Package};
+use crate::metadata::{self, Metadata, PROGRAMS, Package};
 use crate::{Result, changelog};
 
-/// The crate of the programs.
-const ROOT: &str = "hotplug";
 /// What the programs together are called.
 const NAME: &str = "xen-network";
 
@@ -29,23 +27,18 @@ pub fn text() -> Result<String> {
 }
 
 fn document(metadata: &Metadata, checksums: &BTreeMap<(String, String), String>, day: &str) -> std::result::Result<Value, String> {
-    let packages: BTreeMap<&str, &Package> = metadata.packages.iter().map(|package| (package.id.as_str(), package)).collect();
-    let nodes: BTreeMap<&str, &Node> = metadata.resolve.nodes.iter().map(|node| (node.id.as_str(), node)).collect();
-    let root =
-        metadata.packages.iter().find(|package| package.name == ROOT).ok_or(format!("there is no crate {ROOT} in the tree"))?;
-    // By name and version, so that the order is the same everywhere.
-    let mut parts: Vec<&Package> = reached(&root.id, &nodes).iter().filter_map(|id| packages.get(id).copied()).collect();
-    parts.sort_by(|one, other| (&one.name, &one.version).cmp(&(&other.name, &other.version)));
+    let parts = metadata.parts_of_programs()?;
+    let root = parts.iter().find(|package| package.name == PROGRAMS).ok_or("the programs are no part of themselves")?;
+    let references: BTreeMap<&str, String> = parts.iter().map(|package| (package.id.as_str(), reference(package))).collect();
     let dependencies: Vec<Value> = parts
         .iter()
         .map(|package| {
-            let needs: BTreeSet<String> =
-                needs(nodes.get(package.id.as_str()).copied()).filter_map(|id| packages.get(id)).map(|it| reference(it)).collect();
+            let needs: BTreeSet<&String> = metadata.needs(&package.id).filter_map(|id| references.get(id)).collect();
             json!({ "ref": reference(package), "dependsOn": needs })
         })
         .collect();
     let components: Vec<Value> =
-        parts.iter().filter(|package| package.name != ROOT).map(|package| component(package, checksums)).collect();
+        parts.iter().filter(|package| package.name != PROGRAMS).map(|package| component(package, checksums)).collect();
     Ok(json!({
         "bomFormat": "CycloneDX",
         "specVersion": "1.5",
@@ -63,24 +56,6 @@ fn document(metadata: &Metadata, checksums: &BTreeMap<(String, String), String>,
         "components": components,
         "dependencies": dependencies,
     }))
-}
-
-/// Everything that is needed to build `root`, itself included, but not what only its tests need.
-fn reached<'a>(root: &'a str, nodes: &BTreeMap<&str, &'a Node>) -> BTreeSet<&'a str> {
-    let mut seen = BTreeSet::new();
-    let mut open = vec![root];
-    while let Some(id) = open.pop() {
-        if seen.insert(id) {
-            open.extend(needs(nodes.get(id).copied()));
-        }
-    }
-    seen
-}
-
-fn needs(node: Option<&Node>) -> impl Iterator<Item = &str> {
-    let all = node.into_iter().flat_map(|node| &node.deps);
-    let for_programs = all.filter(|dependency| dependency.dep_kinds.iter().any(|kind| kind.kind.as_deref() != Some("dev")));
-    for_programs.map(|dependency| dependency.pkg.as_str())
 }
 
 /// A package URL, <https://github.com/package-url/purl-spec>, also for crates of this tree, which are in no registry.
@@ -106,10 +81,15 @@ fn component(package: &Package, checksums: &BTreeMap<(String, String), String>) 
 }
 
 fn licences(package: &Package) -> Value {
-    match &package.license {
-        Some(licence) => json!([{ "expression": licence.replace('/', " OR ") }]),
+    match licence(package) {
+        Some(licence) => json!([{ "expression": licence }]),
         None => json!([]),
     }
+}
+
+/// The licence as SPDX writes it today.
+pub(crate) fn licence(package: &Package) -> Option<String> {
+    package.license.as_ref().map(|licence| licence.replace('/', " OR "))
 }
 
 /// The checksums of `Cargo.lock`, by name and version.
