@@ -359,6 +359,48 @@ fn the_rpm_takes_the_scripts_places_and_gives_them_back() {
     assert_same(&before, &after);
 }
 
+/// Xen's own RPM comes, is updated and goes while ours is there.
+#[test]
+fn the_rpm_stays_in_place_when_xens_changes() {
+    let debian = Debian::new();
+    let ours = only_file(&fetched("tests/make-packages").unwrap(), ".rpm");
+    let call = |words: &str| debian.machine.shell(&format!("rpm --root {ROOT} --nodeps {words} 2>&1")).unwrap();
+    let folder = tempfile();
+    for version in ["1", "2"] {
+        let specification = format!(
+            "Name: xen-runtime\nVersion: {version}\nRelease: 1\nSummary: x\nLicense: MIT\nBuildArch: noarch\n%description\nx\n%install\n\
+             mkdir -p %{{buildroot}}{SCRIPTS}; echo '# Xen {version}' >%{{buildroot}}{SCRIPTS}/vif-bridge\n%files\n{SCRIPTS}/vif-bridge\n"
+        );
+        let path = folder.join(format!("xen-runtime-{version}.spec"));
+        fs::write(&path, specification).unwrap();
+        let mut build = Command::new("rpmbuild");
+        build.args(["-bb", "--quiet", "--define", &format!("_topdir {}", folder.display())]).arg(&path);
+        let output = build.output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+    let xens = |version: &str| format!("{}/RPMS/noarch/xen-runtime-{version}-1.noarch.rpm", folder.display());
+    let place = || debian.run(&format!("readlink {SCRIPTS}/vif-bridge || cat {SCRIPTS}/vif-bridge"));
+    let ours_is_there = || assert_eq!(place(), "/usr/lib/xen-network/vif-bridge\n");
+
+    debian.run(&format!("rm -r {SCRIPTS}"));
+    call(&format!("--install {}", xens("1")));
+    assert_eq!(place(), "# Xen 1\n");
+    call(&format!("--install {}", ours.display()));
+    ours_is_there();
+    call(&format!("--upgrade {}", xens("2")));
+    ours_is_there();
+    assert_eq!(debian.read(&format!("{SCRIPTS}/vif-bridge.orig")), "# Xen 2\n");
+    call("--erase xen-network");
+    assert_eq!(place(), "# Xen 2\n");
+
+    call(&format!("--install {}", ours.display()));
+    call("--erase xen-runtime");
+    ours_is_there();
+    call("--erase xen-network");
+    debian.run(&format!("! ls {SCRIPTS}/vif-bridge {SCRIPTS}/vif-bridge.orig 2>/dev/null"));
+    fs::remove_dir_all(&folder).unwrap();
+}
+
 /// `scripts/install` under /usr/local, twice, and back.
 #[test]
 fn a_plain_installation_takes_the_scripts_places_and_gives_them_back() {
