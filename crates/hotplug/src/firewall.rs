@@ -139,6 +139,17 @@ impl ForwardAccept {
         }
     }
 
+    /// The device and the packets that a comment signs a rule of ours for.
+    #[must_use]
+    pub fn signed(comment: &str) -> Option<(InterfaceName, Traffic)> {
+        let rest = comment.strip_prefix(SIGNATURE)?;
+        let (device, traffic) = match rest.strip_suffix(":bridged") {
+            Some(device) => (device, Traffic::Bridged),
+            None => (rest, Traffic::FromAndTo),
+        };
+        Some((device.parse().ok()?, traffic))
+    }
+
     /// Whether `other` accepts the same.
     #[must_use]
     pub fn same_rules(&self, other: &Self) -> bool {
@@ -148,3 +159,20 @@ impl ForwardAccept {
 
 /// What the comment of every rule of ours in a chain of somebody else's begins with.
 pub const SIGNATURE: &str = "xen-network:";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_signature_tells_what_it_was_made_of() {
+        let device: InterfaceName = "vif1.0".parse().unwrap();
+        for traffic in Traffic::ALL {
+            let signature = ForwardAccept::signature(&device, traffic);
+            assert_eq!(ForwardAccept::signed(&signature), Some((device.clone(), traffic)));
+        }
+        for other in ["", "xen-network:", "xen-network:a b", "vif1.0", "xen-network:vif1.0:other"] {
+            assert_eq!(ForwardAccept::signed(other), None, "{other}");
+        }
+    }
+}

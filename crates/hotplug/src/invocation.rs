@@ -57,6 +57,7 @@ pub struct Invocation {
     assignments: BTreeMap<String, String>,
     mode: Mode,
     format: Format,
+    options: Vec<Flag>,
     caller: Caller,
 }
 
@@ -126,6 +127,7 @@ impl Invocation {
             assignments,
             mode: if options.contains(&Flag::DryRun) { Mode::DryRun } else { Mode::Act },
             format: if options.contains(&Flag::Json) { Format::Json } else { Format::Text },
+            options,
             caller,
         })
     }
@@ -186,6 +188,12 @@ impl Invocation {
     #[must_use]
     pub fn format(&self) -> Format {
         self.format
+    }
+
+    /// Whether an option was given.
+    #[must_use]
+    pub fn has(&self, option: Flag) -> bool {
+        self.options.contains(&option)
     }
 
     /// Who called.

@@ -10,6 +10,7 @@ pub mod entry;
 pub mod firewall;
 pub mod guest_filter;
 pub mod host;
+pub mod inspect;
 pub mod interface_name;
 pub mod invocation;
 pub mod mac_address;

@@ -9,6 +9,7 @@ mod router;
 mod vif;
 pub mod vif_bridge;
 pub mod vif_routed;
+pub mod xen_network;
 
 use std::ffi::OsString;
 
@@ -25,7 +26,8 @@ pub fn run(program: &'static Program, words: Vec<OsString>, pass: Pass) -> ExitS
     crate::system::log::init(program.name);
     match Invocation::parse(program, words, std::env::vars_os()) {
         Ok(invocation) => {
-            if let [first, ..] = invocation.surplus() {
+            let operands = program.operands_of(invocation.command()).count();
+            if let Some(first) = invocation.surplus().get(operands) {
                 log::warn!("the word {:?} after the command is of no use and has been passed over", shortened(first));
             }
             conclude(&pass(&invocation))

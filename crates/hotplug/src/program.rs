@@ -12,6 +12,7 @@ mod vif;
 mod vif_bridge;
 mod vif_nat;
 mod vif_route;
+mod xen_network;
 
 pub use network_bridge::NETWORK_BRIDGE;
 pub use network_nat::NETWORK_NAT;
@@ -19,9 +20,11 @@ pub use network_route::NETWORK_ROUTE;
 pub use vif_bridge::VIF_BRIDGE;
 pub use vif_nat::VIF_NAT;
 pub use vif_route::VIF_ROUTE;
+pub use xen_network::XEN_NETWORK;
 
 /// Every program, in the order a reader meets them.
-pub static PROGRAMS: [&Program; 6] = [&NETWORK_BRIDGE, &VIF_BRIDGE, &NETWORK_NAT, &VIF_NAT, &NETWORK_ROUTE, &VIF_ROUTE];
+pub static PROGRAMS: [&Program; 7] =
+    [&NETWORK_BRIDGE, &VIF_BRIDGE, &NETWORK_NAT, &VIF_NAT, &NETWORK_ROUTE, &VIF_ROUTE, &XEN_NETWORK];
 
 /// The version that `--version` and the man pages show.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -39,6 +42,8 @@ pub struct Program {
     pub description: &'static [&'static str],
     /// The commands, of which a call names one.
     pub commands: &'static [Command],
+    /// Words after a command that are no variables.
+    pub operands: &'static [Operand],
     /// The variables that have a meaning for it.
     pub variables: &'static [Variable],
     /// The options it takes.
@@ -68,12 +73,29 @@ impl Program {
         self.variables.iter().find(|variable| variable.name == name)
     }
 
+    /// The words that a command takes besides variables.
+    pub fn operands_of(&self, command: &str) -> impl Iterator<Item = &'static Operand> {
+        self.operands.iter().filter(move |operand| operand.command == command)
+    }
+
     /// How it is called, in one line.
     #[must_use]
     pub fn synopsis(&self) -> String {
         let commands: Vec<_> = self.commands.iter().map(|command| command.name).collect();
-        format!("{} {} [NAME=VALUE]... [OPTION]...", self.name, commands.join("|"))
+        let operands: String = self.operands.iter().map(|operand| format!(" [{}]", operand.value)).collect();
+        format!("{} {}{operands} [NAME=VALUE]... [OPTION]...", self.name, commands.join("|"))
     }
+}
+
+/// A word after a command that is no variable.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Operand {
+    /// The command that takes it.
+    pub command: &'static str,
+    /// What it is, in capitals, as `VIF`.
+    pub value: &'static str,
+    /// What it means.
+    pub meaning: &'static str,
 }
 
 /// A command: the first word without `=`.
@@ -132,6 +154,8 @@ pub enum Flag {
     DryRun,
     /// Print JSON.
     Json,
+    /// Print a picture.
+    Dot,
     /// Print the help text.
     Help,
     /// Print the version.
@@ -145,6 +169,7 @@ impl Flag {
         match self {
             Self::DryRun => "dry-run",
             Self::Json => "json",
+            Self::Dot => "dot",
             Self::Help => "help",
             Self::Version => "version",
         }
@@ -155,7 +180,7 @@ impl Flag {
     pub fn short(self) -> Option<char> {
         match self {
             Self::DryRun => Some('n'),
-            Self::Json => None,
+            Self::Json | Self::Dot => None,
             Self::Help => Some('h'),
             Self::Version => Some('V'),
         }
@@ -167,6 +192,7 @@ impl Flag {
         match self {
             Self::DryRun => "Print what would be done, step by step, and what would take each step back. Touch nothing.",
             Self::Json => "Print the status, or with --dry-run the plan, as JSON.",
+            Self::Dot => "Print the status as a picture, in the language of graphviz.",
             Self::Help => "Print a summary of the program and exit.",
             Self::Version => "Print the version and exit.",
         }

@@ -21,6 +21,8 @@ pub struct Report {
     pub tolerated: Vec<Failure>,
     /// One line for the log.
     pub summary: String,
+    /// The exit status: a program that was only asked may have found something.
+    pub status: ExitStatus,
 }
 
 impl Report {
@@ -45,7 +47,7 @@ impl Report {
     /// What a run did.
     #[must_use]
     pub fn of(outcome: Outcome, notes: Vec<String>, summary: String) -> Self {
-        Self { output: String::new(), done: outcome.done, notes, tolerated: outcome.tolerated, summary }
+        Self { done: outcome.done, notes, tolerated: outcome.tolerated, summary, ..Self::default() }
     }
 }
 
@@ -103,9 +105,10 @@ impl From<SystemError> for Trouble {
 }
 
 /// What a program says to its caller by its end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ExitStatus {
     /// 0.
+    #[default]
     Success,
     /// 1.
     Failure,
@@ -126,7 +129,7 @@ pub fn conclude(result: &Result<Report, Trouble>) -> ExitStatus {
     match result {
         Ok(report) => {
             tell(report);
-            ExitStatus::Success
+            report.status
         }
         Err(trouble) => {
             log::error!("{trouble}");

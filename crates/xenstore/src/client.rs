@@ -62,7 +62,7 @@ enum State {
 }
 
 /// An answer: the payload, or the daemon's reason for having none.
-type Answer = std::result::Result<Vec<u8>, Refusal>;
+pub(crate) type Answer = std::result::Result<Vec<u8>, Refusal>;
 
 /// The requests of one pipeline that are under way.
 struct Pending<'a> {
@@ -183,6 +183,22 @@ impl Client {
     /// See [`Error`].
     pub fn list(&mut self, path: &StorePath) -> Result<Option<Vec<String>>> {
         directory::list(self, NO_TRANSACTION, path)
+    }
+
+    /// The names right below many nodes, in their order, asked for together: over the socket, the cost of one round trip.
+    ///
+    /// # Errors
+    /// See [`Error`]; the first refusal other than ENOENT fails the whole.
+    pub fn list_many(&mut self, paths: &[StorePath]) -> Result<Vec<Option<Vec<String>>>> {
+        let mut lists = Vec::with_capacity(paths.len());
+        for part in paths.chunks(PIPELINE_MAX) {
+            let requests = part.iter().map(|path| (path, &[][..]));
+            let answers = self.pipeline(NO_TRANSACTION, Kind::Directory, requests)?;
+            for (path, answer) in part.iter().zip(answers) {
+                lists.push(directory::names_in(self, NO_TRANSACTION, path, answer)?);
+            }
+        }
+        Ok(lists)
     }
 
     /// The node's permissions, its owner first; `None` where there is no such node.

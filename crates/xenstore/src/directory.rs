@@ -1,6 +1,6 @@
 //! Listing a node's children, however many there are.
 
-use crate::client::{Client, TransactionNumber, present};
+use crate::client::{Answer, Client, TransactionNumber, present};
 use crate::error::{ProtocolError, Refusal, Result};
 use crate::path::StorePath;
 use crate::wire::{self, Kind};
@@ -26,6 +26,16 @@ enum Position {
 
 pub(crate) fn list(client: &mut Client, transaction: TransactionNumber, path: &StorePath) -> Result<Option<Vec<String>>> {
     let answer = client.ask(transaction, Kind::Directory, path, &[])?;
+    names_in(client, transaction, path, answer)
+}
+
+/// The names that an answer to a question for a directory holds.
+pub(crate) fn names_in(
+    client: &mut Client,
+    transaction: TransactionNumber,
+    path: &StorePath,
+    answer: Answer,
+) -> Result<Option<Vec<String>>> {
     let payload = match answer {
         Err(Refusal::E2big) => list_in_parts(client, transaction, path)?,
         answer => present(Kind::Directory, path, answer)?,

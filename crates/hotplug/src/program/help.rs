@@ -14,6 +14,14 @@ const COLUMN: usize = 14;
 pub fn help(program: &Program) -> String {
     let mut text = format!("{} - {}\n\nUsage: {}\n", program.name, program.purpose, program.synopsis());
     section(&mut text, "Commands", program.commands.iter().map(|command| (command.name.to_owned(), command.purpose.to_owned())));
+    if !program.operands.is_empty() {
+        let operands = program.operands.iter();
+        section(
+            &mut text,
+            "Words",
+            operands.map(|operand| (operand.value.to_owned(), format!("For {}: {}", operand.command, operand.meaning))),
+        );
+    }
     section(
         &mut text,
         "Variables",

@@ -55,6 +55,7 @@ pub static NETWORK_BRIDGE: Program = Program {
             description: &["Prints the bridge and its device, the ports, the addresses and the routes. Changes nothing."],
         },
     ],
+    operands: &[],
     variables: &[
         Variable {
             name: "netdev",

@@ -30,6 +30,7 @@ pub static NETWORK_NAT: Program = Program {
         STOP,
         STATUS,
     ],
+    operands: &[],
     variables: &[
         NETDEV,
         Variable {

@@ -28,6 +28,7 @@ pub static NETWORK_ROUTE: Program = Program {
         STOP,
         STATUS,
     ],
+    operands: &[],
     variables: &[
         NETDEV,
         Variable {

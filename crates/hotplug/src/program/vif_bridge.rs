@@ -49,6 +49,7 @@ pub static VIF_BRIDGE: Program = Program {
             description: &["As offline does for a vif."],
         },
     ],
+    operands: &[],
     variables: &[
         vif::VIF,
         vif::INTERFACE,

@@ -37,6 +37,7 @@ pub static VIF_NAT: Program = Program {
         vif::ADD_ROUTED,
         vif::REMOVE_ROUTED,
     ],
+    operands: &[],
     variables: &[
         vif::VIF,
         vif::INTERFACE,

@@ -36,6 +36,7 @@ pub static VIF_ROUTE: Program = Program {
         vif::ADD_ROUTED,
         vif::REMOVE_ROUTED,
     ],
+    operands: &[],
     variables: &[
         vif::VIF,
         vif::INTERFACE,

@@ -1,5 +1,6 @@
 //! Addresses of devices (`ip address`).
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use ipnetwork::IpNetwork;
@@ -38,6 +39,18 @@ pub(super) fn list(kernel: &mut Kernel, device: &InterfaceName) -> Result<Vec<Ad
     let mut list = vec![];
     for message in kernel.connection()?.dump(RouteNetlinkMessage::GetAddress(filter))? {
         list.extend(parse(&message, device, number)?);
+    }
+    Ok(list)
+}
+
+/// The addresses of all devices in `names`, which are known by their numbers, in the kernel's order.
+pub(super) fn list_all(kernel: &mut Kernel, names: &BTreeMap<u32, &InterfaceName>) -> Result<Vec<Address>, KernelError> {
+    let mut list = vec![];
+    for message in kernel.connection()?.dump(RouteNetlinkMessage::GetAddress(AddressMessage::default()))? {
+        let number = AddressHeader::parse(&message.body)?.index;
+        if let Some(device) = names.get(&number) {
+            list.extend(parse(&message, device, number)?);
+        }
     }
     Ok(list)
 }

@@ -146,6 +146,13 @@ fn dnsmasq_below(files: &Files, about: About<'_>, host: &mut Host) -> Result<Opt
     Ok(Some(server))
 }
 
+/// The file with the process id of this host's dnsmasq, if it is there.
+#[must_use]
+pub fn dnsmasq_pid_file() -> Option<PathBuf> {
+    let files = Files::default();
+    pid_file(&files, &dnsmasq_configuration(&files))
+}
+
 /// dnsmasq's file with its process id, if it is there.
 fn pid_file(files: &Files, configuration: &[String]) -> Option<PathBuf> {
     match configuration.iter().rev().find_map(|text| dnsmasq::option_value(text, "pid-file")) {

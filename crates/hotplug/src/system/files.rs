@@ -1,7 +1,7 @@
 //! Small text files that other programs or the kernel keep, below a root that tests may choose.
 
 use std::fs::File;
-use std::io::Read;
+use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 /// Most that is read of one file, in bytes. Those of interest have some hundred.
@@ -33,6 +33,16 @@ impl Files {
     /// The text of a file; none where it is not there or cannot be read. What is not UTF-8 is replaced.
     pub(super) fn read(&self, path: &str) -> Option<String> {
         read_text(&self.path(path))
+    }
+
+    /// At most the last `length` bytes of a file, as text; none where it is not there or cannot be read.
+    pub(super) fn end_of(&self, path: &str, length: usize) -> Option<String> {
+        let mut file = File::open(self.path(path)).ok()?;
+        let size = file.metadata().ok()?.len();
+        file.seek(SeekFrom::Start(size.saturating_sub(length as u64))).ok()?;
+        let mut bytes = vec![];
+        file.take(length as u64).read_to_end(&mut bytes).ok()?;
+        Some(String::from_utf8_lossy(&bytes).into_owned())
     }
 
     /// The names in a folder, sorted; none where it is not there.

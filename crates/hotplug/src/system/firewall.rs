@@ -207,6 +207,17 @@ impl System {
         legacy::observe(host, devices).map_err(failed)
     }
 
+    /// Every signed rule of ours in chains of others, whatever device it is for.
+    ///
+    /// # Errors
+    /// When the kernel does not tell.
+    pub fn signed_accepts(&mut self) -> std::result::Result<Vec<ForwardAccept>, SystemError> {
+        let failed = SystemError::in_act("looking for our own rules in chains of the packet filter");
+        let mut accepts = foreign::signed(&mut self.firewall).map_err(|error| failed(error.to_string()))?;
+        accepts.extend(legacy::signed().map_err(failed)?);
+        Ok(accepts)
+    }
+
     /// Whether the chains of IP see what bridges pass on: br_netfilter is there, and its settings say so
     /// (Documentation/networking/ip-sysctl.rst).
     #[must_use]

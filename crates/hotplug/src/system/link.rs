@@ -21,7 +21,7 @@ use crate::operation::{LinkChange, Membership, NewBridge};
 /// `RTM_NEWLINK`, the kind of every answer.
 const RTM_NEWLINK: u16 = 16;
 /// `struct ifinfomsg`, in bytes.
-const HEADER: usize = 16;
+pub(super) const HEADER: usize = 16;
 const IFLA_ADDRESS: u16 = 1;
 const IFLA_IFNAME: u16 = 3;
 const IFLA_MTU: u16 = 4;
@@ -67,8 +67,18 @@ impl Seen {
         Ok(Link { master, ..self.link })
     }
 
+    /// Its master's number.
+    pub fn master(&self) -> Option<u32> {
+        self.master
+    }
+
+    /// The device, whose master is known by its number alone.
+    pub fn without_master(self) -> Link {
+        self.link
+    }
+
     /// Nothing for a device whose name we would not let anybody write (see [`InterfaceName`]): nobody can ask us for it.
-    fn parse(message: &Message) -> Result<Option<Self>, KernelError> {
+    pub fn parse(message: &Message) -> Result<Option<Self>, KernelError> {
         if message.kind != RTM_NEWLINK {
             return Err(KernelError::Nonsense(format!("message {} in place of a device", message.kind)));
         }
@@ -104,6 +114,11 @@ impl Seen {
         }))
     }
 
+    /// Whether the other end is there, and the kernel sends to it.
+    pub fn carrier(&self) -> Switch {
+        if self.has_carrier() { Switch::On } else { Switch::Off }
+    }
+
     fn has_carrier(&self) -> bool {
         let running = IFF_LOWER_UP | IFF_RUNNING;
         self.flags & running == running
@@ -122,6 +137,11 @@ fn proxy_arp_in(attributes: &Attributes<'_>) -> Result<Option<u32>, KernelError>
         return Ok(None);
     }
     ipv4.u32_within(IFLA_INET_CONF, usize::from(IPV4_DEVCONF_PROXY_ARP - 1))
+}
+
+/// Whether what a device tells of its kind is that of a bridge.
+pub(super) fn is_bridge(info: &Attributes<'_>) -> Result<bool, KernelError> {
+    Ok(info.text(IFLA_INFO_KIND)? == Some("bridge"))
 }
 
 fn kind_of(info: Option<&Attributes<'_>>) -> Result<LinkKind, KernelError> {

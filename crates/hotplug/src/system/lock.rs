@@ -125,6 +125,16 @@ pub fn claim(name: LockName, limit: Duration) -> Result<Lock, LockError> {
     claim_below(Path::new(FOLDER), name, limit)
 }
 
+/// Whether somebody holds a lock now. It is not made, and not kept.
+#[must_use]
+pub fn is_held(name: LockName) -> bool {
+    let opened = OpenOptions::new()
+        .read(true)
+        .custom_flags(libc::O_NOFOLLOW | libc::O_CLOEXEC)
+        .open(Path::new(FOLDER).join(name.file_name()));
+    opened.is_ok_and(|file| matches!(Flock::lock(file, FlockArg::LockSharedNonblock), Err((_, Errno::EWOULDBLOCK))))
+}
+
 fn claim_below(folder: &Path, name: LockName, limit: Duration) -> Result<Lock, LockError> {
     own_folder(folder, 0o755)?;
     let path = folder.join(name.file_name());

@@ -77,8 +77,12 @@ pub(super) fn list(kernel: &mut Kernel, device: &InterfaceName) -> Result<Vec<Ro
 
 /// The default routes of the main table, of both families, in the kernel's order.
 pub(super) fn list_default(kernel: &mut Kernel) -> Result<Vec<Route>, KernelError> {
-    let routes = dump(kernel, &RouteAttribute::Table(MAIN_TABLE))?;
-    Ok(routes.into_iter().filter(Route::is_default).collect())
+    Ok(list_main(kernel)?.into_iter().filter(Route::is_default).collect())
+}
+
+/// The routes of the main table, of both families, in the kernel's order.
+pub(super) fn list_main(kernel: &mut Kernel) -> Result<Vec<Route>, KernelError> {
+    dump(kernel, &RouteAttribute::Table(MAIN_TABLE))
 }
 
 /// The device by which packets to `address` leave; none when no route leads there (`ip route get`).

@@ -1,5 +1,7 @@
 //! Chains of others in nf_tables: those of iptables-nft, of firewalld, of an administrator's own ruleset.
 
+use std::collections::BTreeSet;
+
 use nftables::{
     Batch, ChainSeen, Comment, Connection, Family, Hook, Owner, Place, Policy, Rule, RuleSeen, Selector, Statement, Value,
 };
@@ -42,6 +44,24 @@ pub(super) fn observe(firewall: &mut Firewall, host: &mut Host, devices: &[Inter
         }
     }
     Ok(())
+}
+
+/// Every rule of ours in chains of others at that hook, whatever device it is for.
+pub(super) fn signed(firewall: &mut Firewall) -> Result<Vec<ForwardAccept>> {
+    let connection = firewall.connection()?;
+    let chains = match connection.chains() {
+        Err(error) if error.is(Errno::EOPNOTSUPP) || error.is(Errno::EINVAL) => return Ok(vec![]),
+        chains => chains?,
+    };
+    let mut accepts: Vec<ForwardAccept> = vec![];
+    for (chain, known) in chains.iter().filter_map(|chain| Some((chain, described(chain)?))) {
+        let rules = connection.rules(&chain.id)?;
+        let comments = rules.iter().filter_map(|rule| rule.comment.as_deref());
+        for (device, traffic) in comments.filter_map(ForwardAccept::signed).collect::<BTreeSet<_>>() {
+            accepts.push(ForwardAccept { chain: known.clone(), place: AcceptPlace::End, device, traffic });
+        }
+    }
+    Ok(accepts)
 }
 
 /// A chain at the forward hook of IP that is not ours.

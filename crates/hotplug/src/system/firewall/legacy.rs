@@ -3,6 +3,7 @@
 //! Their table is exchanged whole, in a layout that only the tool knows (include/uapi/linux/netfilter_ipv4/ip_tables.h), so the tool
 //! does it. It is started only on hosts whose kernel says that such a table is in use.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -35,6 +36,20 @@ pub(super) fn observe(host: &mut Host, devices: &[InterfaceName]) -> Result<(), 
         host.dropping_chains.extend(place.map(|place| DroppingChain { chain, place }));
     }
     Ok(())
+}
+
+/// Every rule of ours in those chains, whatever device it is for.
+pub(super) fn signed() -> Result<Vec<ForwardAccept>, String> {
+    let mut accepts = vec![];
+    for family in FAMILIES.into_iter().filter(|family| is_in_use(*family)) {
+        let listing = output_of(&tool(family)?, &["-w", "5", "-S", "FORWARD"], LIMIT)?;
+        let chain =
+            ForwardChain { keeper: ChainKeeper::LegacyTables, family, table: "filter".to_owned(), name: "FORWARD".to_owned() };
+        for (device, traffic) in listing.lines().filter_map(comment_in).filter_map(ForwardAccept::signed).collect::<BTreeSet<_>>() {
+            accepts.push(ForwardAccept { chain: chain.clone(), place: AcceptPlace::End, device, traffic });
+        }
+    }
+    Ok(accepts)
 }
 
 /// Whether the kernel keeps a filter table of this family (net/netfilter/x_tables.c, `xt_table_seq_show()`).
@@ -78,9 +93,13 @@ fn place_in(listing: &str) -> Option<AcceptPlace> {
 }
 
 fn is_signed(line: &str, device: &InterfaceName, traffic: Traffic) -> bool {
-    let signature = ForwardAccept::signature(device, traffic);
+    comment_in(line).is_some_and(|comment| comment == ForwardAccept::signature(device, traffic))
+}
+
+/// The comment of a rule, as far as its first space: a signature has none.
+fn comment_in(line: &str) -> Option<&str> {
     let mut words = line.split(' ').skip_while(|word| *word != "--comment").skip(1);
-    words.next().is_some_and(|word| word.trim_matches('"') == signature)
+    words.next().map(|word| word.trim_matches('"'))
 }
 
 /// A rule for each direction, or one for what is bridged. Rules that are there already are not added once more: a deletion that is taken back

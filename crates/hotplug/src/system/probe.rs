@@ -1,0 +1,58 @@
+//! What this kernel can do: tried out in a network namespace that is made for it and goes with the trial.
+
+use nftables::{Base, Batch, Chain, Connection, Family, Hook, Name, Policy, Table};
+use nix::sched::{CloneFlags, unshare};
+
+use super::System;
+use super::firewall::{Firewall, FirewallError};
+use super::kernel::Kernel as KernelConnection;
+use super::link;
+use crate::firewall::Masquerade;
+use crate::host::{Family as IpFamily, Switch};
+use crate::inspect::model::{Ipv6, Kernel, Look, Trials};
+use crate::operation::NewBridge;
+
+/// Tries it out.
+pub(super) fn kernel() -> Kernel {
+    let tried = std::thread::scope(|scope| scope.spawn(|| unshare(CloneFlags::CLONE_NEWNET).map(|()| trials())).join());
+    let trials = match tried {
+        Ok(Ok(trials)) => Ok(trials),
+        Ok(Err(errno)) => Err(format!("no network namespace can be made to try it in: {}", errno.desc())),
+        Err(_) => Err("the trial broke off".to_owned()),
+    };
+    let bridged_packets = if System::chains_see_bridged_packets() { Switch::On } else { Switch::Off };
+    Kernel { trials, ipv6: ipv6(), bridged_packets }
+}
+
+fn trials() -> Trials {
+    let nat_table = "lo".parse().map_err(|_| "no such name".to_owned()).and_then(|device| {
+        let masquerade = Masquerade { family: IpFamily::V4, device };
+        Firewall::default().add_masquerade(&masquerade).map_err(|error| error.to_string())
+    });
+    Trials { nat_table, bridge_tables: filter_tables().map_err(|error| error.to_string()), bridge: bridge() }
+}
+
+/// Tables like those of the guest filter.
+fn filter_tables() -> Result<(), FirewallError> {
+    let mut batch = Batch::new();
+    for (family, hook) in [(Family::Bridge, Hook::Forward), (Family::Arp, Hook::Input)] {
+        let mut table = Table::new(family, "trial".parse::<Name>()?);
+        table.chains.push(Chain::base("trial".parse::<Name>()?, Base::filter(family, hook).with_policy(Policy::Accept)));
+        batch.add_table(table);
+    }
+    Ok(Connection::open()?.send(&batch)?)
+}
+
+fn bridge() -> Look<()> {
+    let name = "trial".parse().map_err(|_| "no such name".to_owned())?;
+    let bridge = NewBridge { name, mac: None, mtu: 1500, transmit_queue: 1000 };
+    link::create_bridge(&mut KernelConnection::default(), &bridge).map_err(|error| error.to_string())
+}
+
+fn ipv6() -> Ipv6 {
+    match std::fs::read_to_string("/proc/sys/net/ipv6/conf/all/disable_ipv6") {
+        Ok(value) if value.trim() == "0" => Ipv6::On,
+        Ok(_) => Ipv6::Off,
+        Err(_) => Ipv6::Missing,
+    }
+}
