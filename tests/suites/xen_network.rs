@@ -6,7 +6,7 @@ mod host;
 
 use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use host::Host;
@@ -96,6 +96,8 @@ fn a_vif_in_xenstore_has_no_device() {
     assert_eq!(host.shell("cat /run/detached"), "1 0\n");
     host.guests[0].1.remove_store().unwrap();
     host.assert_mended("vif-without-device");
+    // What the vif program would have done.
+    host.shell("xen-network gc");
     host.assert_healthy();
 }
 
@@ -127,6 +129,47 @@ fn commands_after_making_the_bridge(host: &Host) -> String {
     assert_eq!(commands_of(host, "vif-bridge-missing"), [line]);
     host.backend(1, "bridge", "xenbr7");
     line.to_owned()
+}
+
+/// A guest whose configuration says antispoof=strict.
+fn filtered() -> Host {
+    let host = Host::bridged();
+    host.backend(1, "antispoof", "strict");
+    host.shell("xen-network reload");
+    host.assert_healthy();
+    host
+}
+
+#[test]
+fn the_guest_filter_was_flushed() {
+    let host = filtered();
+    host.shell("nft flush ruleset");
+    let found = host.assert_found("guest-filter");
+    assert!(found[0]["what"].as_str().unwrap().contains("vif1.0"), "{found:#?}");
+    host.assert_mended_by_typing("guest-filter");
+    host.assert_healthy();
+}
+
+#[test]
+fn the_filter_and_what_it_dropped_are_shown() {
+    let host = filtered();
+    let guest = host.guests[0].0.machine();
+    guest.ip("address add 192.168.1.66/24 dev eth0").unwrap();
+    let _ = guest.run("ping", ["-c1", "-W1", "192.168.1.1"]);
+    let filtered = host.json("status")["filter"]["vif1.0"].clone();
+    assert!(filtered["dropped"].as_u64().unwrap() > 0, "{filtered:#}");
+    assert!(host.says("status").contains("filter strict, "));
+    assert_eq!(stopped(&host, "vif1.0 from=192.168.1.66 to=192.168.1.1"), ["filter"]);
+    assert_eq!(stopped(&host, "vif1.0 from=192.168.1.101 to=192.168.1.1"), NOWHERE);
+}
+
+#[test]
+fn the_guest_filter_has_a_guest_that_is_gone() {
+    let host = filtered();
+    host.guests[0].1.disappear().unwrap();
+    host.guests[0].1.remove_store().unwrap();
+    host.assert_mended_by_typing("orphan-filter");
+    host.assert_healthy();
 }
 
 #[test]
@@ -537,6 +580,22 @@ fn assert_golden(name: &str, text: &str) {
     assert_eq!(text, expected, "{} is another one; BLESS=1 writes it anew", path.display());
 }
 
+/// Without what the devices lost and the filter dropped while they came up, which is another number each time.
+fn without_counts(text: &str) -> String {
+    let lines = text.lines().map(|line| {
+        let end = ["lost ", "; lost "].iter().filter_map(|words| line.find(words)).min().unwrap_or(line.len());
+        let line = line[..end].trim_end();
+        match line.find(" dropped") {
+            Some(end) => {
+                let start = line[..end].rfind(", ").unwrap();
+                format!("{}{}", &line[..start], &line[end + " dropped".len()..])
+            }
+            None => line.to_owned(),
+        }
+    });
+    lines.map(|line| line + "\n").collect()
+}
+
 #[test]
 fn status_shows_each_mode_as_a_tree_and_as_a_picture() {
     let mut bridged = Host::bridged();
@@ -546,11 +605,13 @@ fn status_shows_each_mode_as_a_tree_and_as_a_picture() {
     let vif = fourth.attach(&bridged.dom0, Nic::on_bridge("eth0")).unwrap();
     vif.disappear().unwrap();
     bridged.guests.push((fourth, vif));
+    bridged.backend(1, "antispoof", "strict");
+    bridged.shell("xen-network reload");
     for (name, host) in
         [("bridged", bridged), ("private-bridge", Host::private_bridge()), ("nat", Host::nat()), ("routed", Host::routed())]
     {
-        assert_golden(&format!("{name}.txt"), &host.says("status"));
-        assert_golden(&format!("{name}.dot"), &host.says("status --dot"));
+        assert_golden(&format!("{name}.txt"), &without_counts(&host.says("status")));
+        assert_golden(&format!("{name}.dot"), &without_counts(&host.says("status --dot")));
     }
 }
 
@@ -586,10 +647,17 @@ fn a_guests_name_cannot_forge_lines_or_move_the_cursor() {
 fn colours_are_for_terminals() {
     let host = Host::bridged();
     let on_terminal = |environment: &str| {
-        host.shell(&format!("{environment} TERM=xterm script -qec '/etc/xen/scripts/xen-network status' /dev/null"))
+        // The machine's own /dev has no pseudo-terminals.
+        let inside = format!(
+            "nsenter --target={} --net --mount -- env TERM=xterm {environment} /etc/xen/scripts/xen-network status",
+            host.machine().pid()
+        );
+        let output = Command::new("script").args(["-qec", &inside, "/dev/null"]).stdin(Stdio::null()).output().unwrap();
+        String::from_utf8(output.stdout).unwrap()
     };
-    assert!(on_terminal("").contains("\x1b[32mup\x1b[0m"));
-    assert!(!on_terminal("NO_COLOR=1").contains('\x1b'));
+    assert!(on_terminal("LANG=C.UTF-8").contains("\x1b[32mup\x1b[0m"));
+    let plain = on_terminal("NO_COLOR=1");
+    assert!(plain.contains("vif1.0") && !plain.contains('\x1b'), "{plain}");
     assert!(!host.says("status").contains('\x1b'));
 }
 
@@ -621,13 +689,13 @@ fn explain_lets_pass_what_passes() {
 #[test]
 fn explain_finds_where_a_routed_packet_is_dropped() {
     let host = Host::nat();
-    assert_eq!(stopped(&host, "vif1.0 from=192.168.9.9 to=198.51.100.1"), ["route back"]);
+    assert_eq!(stopped(&host, "vif1.0 from=192.168.9.9 to=198.51.100.1"), ["filter", "route back"]);
     host.machine().set_sysctl("net.ipv4.ip_forward", "0").unwrap();
     assert_eq!(stopped(&host, "vif1.0 to=198.51.100.1"), ["forwarding"]);
     host.machine().set_sysctl("net.ipv4.ip_forward", "1").unwrap();
     host.machine().set_sysctl("net/ipv4/conf/vif1.0/proxy_arp", "0").unwrap();
     host.machine().set_sysctl("net/ipv4/conf/vif1.0/rp_filter", "1").unwrap();
-    assert_eq!(stopped(&host, "vif1.0 from=192.168.9.9 to=198.51.100.1"), ["gateway", "reverse path"]);
+    assert_eq!(stopped(&host, "vif1.0 from=192.168.9.9 to=198.51.100.1"), ["filter", "gateway", "reverse path"]);
     host.shell("nft 'add table ip filter; add chain ip filter FORWARD { type filter hook forward priority 0; policy drop; }'");
     host.shell("nft delete table inet xen-network");
     host.ip("route delete default");
@@ -731,6 +799,7 @@ fn a_host_with_many_guests_is_shown_whole() {
         let nodes: Vec<_> = nodes.into_iter().map(|(path, value)| (StorePath::parse(&path).unwrap(), value.into_bytes())).collect();
         client.write_many(&nodes).unwrap();
     }
+    host.shell("xen-network reload");
     for (words, rounds) in [("status", 9), ("status --json", 5), ("doctor", 3)] {
         let mut times: Vec<Duration> = (0..rounds).map(|_| Outcome::of(&mut host.tool(words)).unwrap().duration).collect();
         times.sort();

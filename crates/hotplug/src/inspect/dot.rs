@@ -102,7 +102,7 @@ impl<'a> Picture<'a> {
         let well = device.link.state == AdminState::Up && device.carrier == Switch::On;
         let mut label = device.link.name.to_string();
         if let Some(filtered) = self.seen.filter.get(&device.link.name) {
-            let _ = write!(label, "\nfilter {}", filtered.mode);
+            let _ = write!(label, "\nfilter {}", filtered.mode());
             if filtered.dropped > 0 {
                 let _ = write!(label, ", {} dropped", filtered.dropped);
             }

@@ -83,7 +83,7 @@ pub fn stations(examined: &Examined, question: &Question<'_>) -> Vec<Station> {
         return vec![Station::dropped("device", format!("there is no device {}: the driver has not made it", vif.kernel_name()))];
     };
     let mut way = vec![set_up(vif), guests_driver(vif), device_state(device)];
-    way.extend(filter(examined, device, question));
+    way.push(filter(examined, device, question));
     match &device.link.master {
         Some(bridge) => way.extend(over_bridge(examined, device, bridge, question)),
         None if vif.wiring() == Wiring::Bridged => way.push(
@@ -139,26 +139,23 @@ fn lost(device: &Device) -> String {
     }
 }
 
-fn filter(examined: &Examined, device: &Device, question: &Question<'_>) -> Option<Station> {
-    let filtered = examined.seen.filter.get(&device.link.name)?;
+fn filter(examined: &Examined, device: &Device, question: &Question<'_>) -> Station {
+    let Some(filtered) = examined.seen.filter.get(&device.link.name) else {
+        return Station::passes("filter", "no filter holds the guest to its addresses");
+    };
     let counted = match filtered.dropped {
         0 => "it has dropped nothing so far".to_owned(),
         1 => "it has dropped 1 packet so far".to_owned(),
         number => format!("it has dropped {number} packets so far"),
     };
-    let own = |from: &IpAddr| filtered.allowed.iter().any(|allowed| covers(allowed, *from));
-    let allowed = if filtered.allowed.is_empty() { "nothing".to_owned() } else { filtered.allowed.join(", ") };
-    Some(match question.from {
-        Some(from) if !own(&from) && !filtered.allowed.is_empty() => Station::dropped(
-            "filter",
-            format!("the guest filter ({}) lets pass {allowed}, and {from} is none of these; {counted}", filtered.mode),
-        ),
-        _ => Station::passes("filter", format!("the guest filter ({}) lets pass {allowed}; {counted}", filtered.mode)),
-    })
-}
-
-fn covers(allowed: &str, address: IpAddr) -> bool {
-    allowed.parse::<ipnetwork::IpNetwork>().is_ok_and(|network| network.contains(address))
+    let filter = &filtered.filter;
+    let own =
+        |from: IpAddr| from == IpAddr::from(filter.link_local()) || filter.addresses.iter().any(|network| network.contains(from));
+    let lets_pass = format!("the guest filter lets pass {filter}");
+    match question.from.filter(|from| !own(*from)) {
+        Some(from) => Station::dropped("filter", format!("{lets_pass}; {from} is none of these; {counted}")),
+        None => Station::passes("filter", format!("{lets_pass}; {counted}")),
+    }
 }
 
 fn over_bridge(examined: &Examined, device: &Device, bridge: &InterfaceName, question: &Question<'_>) -> Vec<Station> {

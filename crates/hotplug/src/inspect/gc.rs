@@ -1,10 +1,10 @@
 //! `gc`: what is ours and nobody needs any more, and the plan that takes it away.
 
 use crate::firewall::{ForwardAccept, Masquerade};
+use crate::guest_filter::GuestFilter;
 use crate::host::Host;
 use crate::inspect::model::{Examined, GuestFile, Look, VifMemory};
-use crate::interface_name::InterfaceName;
-use crate::operation::{Operation, Service};
+use crate::operation::{Operation, Service, Unfilter};
 use crate::plan::Plan;
 use crate::record::{Record, Started};
 use crate::sessions::Held;
@@ -32,9 +32,9 @@ pub fn masquerades(examined: &Examined) -> Look<impl Iterator<Item = &Masquerade
     Ok(firewall.masquerades.iter().filter(move |masquerade| known && !is_held(masquerade)))
 }
 
-/// Devices that are gone, and the guest filter still has.
-pub fn filtered(examined: &Examined) -> impl Iterator<Item = &InterfaceName> {
-    examined.seen.filter.keys().filter(|device| examined.is_orphan(device))
+/// Filters of guests behind devices that are gone.
+pub fn filtered(examined: &Examined) -> impl Iterator<Item = &GuestFilter> {
+    examined.seen.filter.values().map(|filtered| &filtered.filter).filter(|filter| examined.is_orphan(&filter.device))
 }
 
 /// What vif-route remembers of interfaces that are gone.
@@ -61,6 +61,9 @@ pub fn plan(examined: &Examined) -> Look<Plan> {
     let mut plan = Plan::default();
     accepts(examined)?.for_each(|accept| plan.may(Operation::DeleteForwardAccept(accept.clone())));
     masquerades(examined)?.for_each(|masquerade| plan.may(Operation::DeleteMasquerade(masquerade.clone())));
+    for filter in filtered(examined) {
+        plan.may(Operation::DeleteGuestFilter { filter: filter.clone(), when: Unfilter::OnceUnplugged });
+    }
     for memory in memories(examined) {
         memory.neighbours.iter().for_each(|neighbour| plan.may(Operation::DeleteNeighbour(neighbour.clone())));
         plan.may(Operation::RemoveFile(memory.path.clone()));
@@ -97,6 +100,7 @@ pub fn host(examined: &Examined) -> Host {
         masquerades: firewall.masquerades.into_iter().collect(),
         forward_accepts: firewall.accepts,
         dropping_chains: firewall.dropping_chains,
+        guest_filters: examined.seen.filter.values().map(|filtered| filtered.filter.clone()).collect(),
         ..Host::default()
     }
 }

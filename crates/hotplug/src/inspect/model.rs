@@ -8,9 +8,11 @@ use ipnetwork::IpNetwork;
 use serde::Serialize;
 
 use crate::firewall::{DroppingChain, ForwardAccept, Masquerade};
+use crate::guest_filter::GuestFilter;
 use crate::host::{Address, Link, Neighbour, Route, Switch};
 use crate::interface_name::InterfaceName;
 use crate::mac_address::MacAddress;
+use crate::operation::Operation;
 use crate::record::Record;
 use crate::sessions::Sessions;
 use crate::sysctl::Sysctl;
@@ -253,13 +255,19 @@ pub struct Store {
 /// What the guest filter does at one device.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Filtered {
-    /// The mode, in a word.
-    pub mode: String,
+    /// The filter.
+    #[serde(flatten)]
+    pub filter: GuestFilter,
     /// Packets of the guest that it dropped.
     pub dropped: u64,
-    /// What the guest may use, where the filter tells.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub allowed: Vec<String>,
+}
+
+impl Filtered {
+    /// The mode, as `antispoof=` has it.
+    #[must_use]
+    pub fn mode(&self) -> &'static str {
+        self.filter.strictness.word()
+    }
 }
 
 /// What `status` shows.
@@ -604,6 +612,8 @@ pub struct Examined {
     pub remembered: Remembered,
     /// How the toolstack is configured.
     pub toolstack: Toolstack,
+    /// What `reload` would do: the rules of ours that are not as they should be.
+    pub due: Look<Vec<Operation>>,
     /// Hooks and their folder.
     pub hooks: Vec<Hook>,
     /// Devices that others look after.
@@ -629,6 +639,7 @@ impl Examined {
             firewall: Ok(Firewall::default()),
             remembered: Remembered::default(),
             toolstack: Toolstack::default(),
+            due: Ok(vec![]),
             hooks: vec![],
             managed: vec![],
             dnsmasq: DhcpServer::NotAsked,

@@ -127,6 +127,8 @@ pub fn masquerade_words(masquerade: &Masquerade) -> String {
     format!("{family} out of {}", masquerade.device)
 }
 
+/// Puts our rules back.
+pub const RELOAD: &str = "xen-network reload";
 /// Removes what is ours and nobody's.
 pub const GC: &str = "xen-network gc";
 

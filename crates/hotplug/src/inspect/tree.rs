@@ -184,12 +184,13 @@ fn remarks(device: &Device, bridge: Option<&Device>, vif: Option<&Backend>, seen
     }
     if let Some(filtered) = seen.filter.get(&device.link.name) {
         let dropped = if filtered.dropped == 0 { String::new() } else { format!(", {} dropped", filtered.dropped) };
-        words.push(format!("filter {}{dropped}", filtered.mode));
+        words.push(format!("filter {}{dropped}", filtered.mode()));
         hue = if filtered.dropped == 0 { hue } else { Some(Hue::Doubt) };
     }
-    let lost = device.lost;
-    if lost.received + lost.sent > 0 {
-        words.push(format!("lost {} from and {} to it", lost.received, lost.sent));
+    let lost = [(device.lost.received, "from"), (device.lost.sent, "to")].into_iter().filter(|(number, _)| *number > 0);
+    let lost: Vec<String> = lost.map(|(number, way)| format!("{number} {way} it")).collect();
+    if !lost.is_empty() {
+        words.push(format!("lost {}", lost.join(", ")));
     }
     if let Some(error) = vif.and_then(|vif| vif.hotplug_error.as_deref().filter(|_| vif.hotplug_status.as_deref() == Some("error")))
     {

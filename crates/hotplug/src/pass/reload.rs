@@ -9,8 +9,8 @@ use crate::guest_filter::{Tags, Way};
 use crate::host::Host;
 use crate::interface_name::InterfaceName;
 use crate::invocation::{Format, Invocation, Mode};
-use crate::plan::Refusal;
 use crate::plan::reload::{Rules, Told, Verdict, reload};
+use crate::plan::{Plan, Refusal};
 use crate::report::{Report, Trouble};
 use crate::request::antispoof::{Addresses, AntiSpoof, ROUTED_NETWORK, Suspect, TRANSLATED_NETWORK, Wishes};
 use crate::request::bridge_port::PortWish;
@@ -28,8 +28,22 @@ use crate::system::{System, SystemError};
 /// When XenStore or the kernel does not tell, or the rules cannot be set; those that were there stay then.
 pub fn pass(invocation: &Invocation) -> Result<Report, Trouble> {
     let mut system = System::open();
+    let (plan, host) = plan(&mut system)?;
+    match (invocation.mode(), invocation.format()) {
+        (Mode::DryRun, Format::Text) => return Ok(Report::printed(dry_run::as_text(&plan, &host))),
+        (Mode::DryRun, Format::Json) => return Ok(Report::printed(dry_run::as_json(&plan, &host))),
+        (Mode::Act, _) => {}
+    }
+    let mut run = Run::new(&mut system, Journal::None);
+    let host = run.carry_out(&plan, host)?;
+    let summary = format!("{} guests' interfaces are filtered", host.guest_filters.len());
+    Ok(Report::of(run.finish(), plan.notes, summary))
+}
+
+/// What a reload would do now, on the host as it is.
+pub(super) fn plan(system: &mut System) -> Result<(Plan, Host), Trouble> {
     let mut host = Host { links: system.every_link()?, guest_filters: system.every_guest_filter()?, ..Host::default() };
-    let verdicts = verdicts(&mut system, &host)?;
+    let verdicts = verdicts(system, &host)?;
     let sessions = sessions();
     let bridged: Vec<InterfaceName> = match System::chains_see_bridged_packets() {
         true => super::network_bridge::recorded()
@@ -40,17 +54,9 @@ pub fn pass(invocation: &Invocation) -> Result<Report, Trouble> {
             .collect(),
         false => vec![],
     };
-    note_other_rules(&mut system, &mut host, &verdicts, sessions.as_ref(), &bridged)?;
+    note_other_rules(system, &mut host, &verdicts, sessions.as_ref(), &bridged)?;
     let plan = reload(&verdicts, &Rules { sessions: sessions.as_ref(), bridged: &bridged }, &host);
-    match (invocation.mode(), invocation.format()) {
-        (Mode::DryRun, Format::Text) => return Ok(Report::printed(dry_run::as_text(&plan, &host))),
-        (Mode::DryRun, Format::Json) => return Ok(Report::printed(dry_run::as_json(&plan, &host))),
-        (Mode::Act, _) => {}
-    }
-    let mut run = Run::new(&mut system, Journal::None);
-    let host = run.carry_out(&plan, host)?;
-    let summary = format!("{} guests' interfaces are filtered", host.guest_filters.len());
-    Ok(Report::of(run.finish(), plan.notes, summary))
+    Ok((plan, host))
 }
 
 /// The words that the networks' programs have left, each read once.

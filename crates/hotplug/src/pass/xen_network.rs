@@ -10,6 +10,7 @@ use std::io::IsTerminal;
 
 use crate::inspect::paint::Style;
 use crate::invocation::Invocation;
+use crate::pass::reload;
 use crate::plan::Refusal;
 use crate::report::{Report, Trouble};
 use crate::system::System;
@@ -18,9 +19,10 @@ use crate::system::System;
 type Serve = fn(&Invocation, &mut System) -> Result<Report, Trouble>;
 
 /// The commands, and what serves them. A new one has a line here and an entry in [`crate::program::XEN_NETWORK`].
-const COMMANDS: [(&str, Serve); 5] = [
+const COMMANDS: [(&str, Serve); 6] = [
     ("status", status::status),
     ("doctor", doctor::doctor),
+    ("reload", |invocation, _| reload::pass(invocation)),
     ("gc", gc::gc),
     ("explain", explain::explain),
     ("watch", watch::watch),

@@ -11,7 +11,7 @@ pub static XEN_NETWORK: Program = Program {
     purpose: "see and mend the network of a Xen host's guests",
     description: &[
         "xen-network shows the bridges of a Xen host, its guests' interfaces and their way out, finds what is wrong with them and says what \
-         to do about it. Only gc changes anything.",
+         to do about it. Only reload and gc change anything.",
         "What is shown comes from the kernel and from XenStore, read anew at each call. Where XenStore does not answer, the rest is shown \
          all the same.",
     ],
@@ -36,6 +36,13 @@ pub static XEN_NETWORK: Program = Program {
                  verdict; whatever is found has a name, a reason and a remedy, and where the remedy is a command, the command. What the \
                  kernel can do is tried out in a network namespace of its own.",
                 "The exit status is 1 when there is a problem. Notes are no problems.",
+            ],
+        },
+        Command {
+            name: "reload",
+            purpose: "Put our rules back into the packet filter.",
+            description: &[
+                "Puts back every rule of ours that should be there and takes away those that should not: the guests' filters, the translations                  of network-nat and network-route, and the rules that let guests pass in chains of others. To be called after the host's                  firewall was reloaded, or after nft flush ruleset. What guests are to be held to is read from XenStore. With --dry-run it only                  says what it would do.",
             ],
         },
         Command {

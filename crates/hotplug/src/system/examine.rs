@@ -64,8 +64,9 @@ impl System {
             kernel: probe::kernel(),
             firewall,
             toolstack: toolstack_of(&files, &seen),
+            due: Ok(vec![]),
             hooks: hooks(Path::new(HOOKS)),
-            managed: managed(&seen, &remembered.sessions),
+            managed: managed(&seen, &remembered),
             dnsmasq: dhcp_server(&files, &remembered),
             dnsmasq_pid_file: dnsmasq_pid_file(),
             complaints: complaints(&files),
@@ -200,15 +201,11 @@ fn hooks(folder: &Path) -> Vec<Hook> {
     hooks
 }
 
-/// The ways out that somebody else looks after: ports of bridges that are no guests', and the uplinks of routers.
-fn managed(seen: &Seen, sessions: &Sessions) -> Vec<Managed> {
-    let mut ways: BTreeSet<&InterfaceName> = BTreeSet::new();
-    let with_guests = seen.bridges().filter(|bridge| seen.ports_of(&bridge.link.name).any(|port| seen.is_guests(&port.link.name)));
-    for bridge in with_guests {
-        ways.extend(seen.uplinks_of(&bridge.link.name).map(|port| &port.link.name));
-    }
-    let keys = sessions.keys();
-    ways.extend(keys.iter().map(|key| &key.netdev));
+/// What network-bridge has bridged and somebody else looks after. Any other device may be anybody's: a host whose bridge NetworkManager or
+/// systemd-networkd has made needs no network-bridge.
+fn managed(seen: &Seen, remembered: &Remembered) -> Vec<Managed> {
+    let started = remembered.bridges.iter().flat_map(|(_, record)| &record.started);
+    let ways: BTreeSet<&InterfaceName> = started.flat_map(|started| [&started.names.port, &started.names.bridge]).collect();
     let managed = ways.into_iter().filter_map(|name| {
         let by = match manager_of(seen.device(name.as_str())?.link.index?, name) {
             Manager::NetworkManager => ForeignManager::NetworkManager,

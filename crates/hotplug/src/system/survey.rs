@@ -10,7 +10,7 @@ use super::connection::{KernelError, Message};
 use super::link::{self, HEADER};
 use super::{System, SystemError, address, route};
 use crate::host::{Address, Link, Route, Switch};
-use crate::inspect::model::{BridgeSettings, Device, LookedStore, Lost, PortState, Seen, Vlan};
+use crate::inspect::model::{BridgeSettings, Device, Filtered, LookedStore, Lost, PortState, Seen, Vlan};
 use crate::interface_name::InterfaceName;
 
 const IFLA_LINKINFO: u16 = 18;
@@ -38,7 +38,9 @@ impl System {
         let addresses = self.all_addresses(&devices)?;
         let uplink = self.default_device()?;
         let store = LookedStore(self.guests_interfaces().map_err(|error| error.to_string()));
-        Ok(Seen::new(devices, addresses, uplink, store, BTreeMap::new()))
+        let filters = self.guest_filters_with_drops()?;
+        let filter = filters.into_iter().map(|(filter, dropped)| (filter.device.clone(), Filtered { filter, dropped })).collect();
+        Ok(Seen::new(devices, addresses, uplink, store, filter))
     }
 
     /// Every device, in the kernel's order.

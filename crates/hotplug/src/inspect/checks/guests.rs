@@ -2,13 +2,15 @@
 
 use std::collections::BTreeMap;
 
+use crate::guest_filter::GuestFilter;
 use crate::host::AdminState;
 use crate::inspect::finding::{Answer, Area, Check, CheckId, Finding};
 use crate::inspect::model::{Backend, Device, Examined, Seen, Wiring, vif_numbers};
-use crate::inspect::prescription;
+use crate::inspect::prescription::{self, RELOAD};
 use crate::inspect::toolstack::listed;
 use crate::interface_name::InterfaceName;
 use crate::mac_address::MacAddress;
+use crate::operation::Operation;
 
 const STATUS: CheckId = CheckId("hotplug-status");
 const NO_DEVICE: CheckId = CheckId("vif-without-device");
@@ -17,6 +19,7 @@ const NO_BRIDGE: CheckId = CheckId("vif-bridge-missing");
 const NOT_A_PORT: CheckId = CheckId("vif-not-in-bridge");
 const DOWN: CheckId = CheckId("vif-down");
 const MTU: CheckId = CheckId("vif-mtu");
+const FILTER: CheckId = CheckId("guest-filter");
 const SAME_ADDRESS: CheckId = CheckId("duplicate-address");
 const SAME_MAC: CheckId = CheckId("duplicate-mac");
 
@@ -28,6 +31,7 @@ pub(super) static CHECKS: &[Check] = &[
     Check { id: NOT_A_PORT, area: Area::Guests, good: "interfaces are ports of their bridges", look: not_a_port },
     Check { id: DOWN, area: Area::Guests, good: "interfaces are up", look: down },
     Check { id: MTU, area: Area::Guests, good: "interfaces have the MTU that they should", look: mtu },
+    Check { id: FILTER, area: Area::Guests, good: "guests are held to the addresses that antispoof= asks for", look: filter },
     Check { id: SAME_ADDRESS, area: Area::Guests, good: "no two guests have the same address", look: same_address },
     Check { id: SAME_MAC, area: Area::Guests, good: "no two guests on a bridge have the same Ethernet address", look: same_mac },
 ];
@@ -182,19 +186,61 @@ fn mtu(examined: &Examined) -> Answer {
     let finding = |(vif, device): (&Backend, &Device)| {
         let bridge = device.link.master.as_ref().and_then(|master| seen.device(master.as_str()));
         let (wanted, source) = match (vif.mtu, bridge) {
-            (Some(mtu), _) => (mtu, "the guest's configuration".to_owned()),
-            (None, Some(bridge)) => (bridge.link.mtu, bridge.link.name.to_string()),
+            (Some(mtu), _) => (mtu, "the guest's configuration says".to_owned()),
+            (None, Some(bridge)) => mtu_on(seen, bridge),
             (None, None) => return None,
         };
         let (name, mtu) = (&device.link.name, device.link.mtu);
         (mtu != wanted).then(|| {
             Finding::problem(MTU, format!("{} has an MTU of {mtu} bytes instead of {wanted}", who(vif)))
-                .because(format!("{source} says {wanted}; larger packets are lost without a word"))
+                .because(format!("{source} {wanted}; larger packets are lost without a word"))
                 .mended_by("give it the same")
                 .typing(format!("ip link set {name} mtu {wanted}"))
         })
     };
     Ok(set_up(examined)?.filter_map(finding).collect())
+}
+
+/// The MTU of a bridge's guests. A bridge takes the smallest of its ports unless somebody has set its own (net/bridge/br_if.c,
+/// `br_mtu_auto_adjust()`), so one guest that is wrong makes the bridge wrong as well: what leads out is right.
+fn mtu_on(seen: &Seen, bridge: &Device) -> (u32, String) {
+    let name = &bridge.link.name;
+    let own = (bridge.link.mtu, format!("the bridge {name} has"));
+    let out = seen
+        .uplinks_of(name)
+        .min_by_key(|port| port.link.mtu)
+        .map(|port| (port.link.mtu, format!("{} leads out with", port.link.name)));
+    let largest =
+        seen.ports_of(name).max_by_key(|port| port.link.mtu).map(|port| (port.link.mtu, format!("other ports of {name} have")));
+    match out.or(largest) {
+        Some(other) if other.0 > own.0 => other,
+        _ => own,
+    }
+}
+
+fn filter(examined: &Examined) -> Answer {
+    let due = examined.due.as_ref().map_err(Clone::clone)?;
+    let wanted = due.iter().find_map(|operation| match operation {
+        Operation::ReplaceGuestFilters(filters) => Some(filters),
+        _ => None,
+    });
+    let Some(wanted) = wanted else { return Ok(vec![]) };
+    let seen = &examined.seen;
+    let in_force = |filter: &&GuestFilter| seen.filter.get(&filter.device).is_some_and(|seen| seen.filter.same_rules(filter));
+    let lacking: Vec<&InterfaceName> = wanted.iter().filter(|filter| !in_force(filter)).map(|filter| &filter.device).collect();
+    let finding = Finding::problem(
+        FILTER,
+        match lacking.is_empty() {
+            true => "the guest filter has guests that are not to be held to anything".to_owned(),
+            false => format!("{} can send with addresses that are not the guest's", listed(&lacking)),
+        },
+    );
+    Ok(vec![
+        finding
+            .because("antispoof= asks for a filter that is not in force: somebody has flushed the ruleset, or changed the guest's keys in XenStore")
+            .mended_by("put all rules of ours back")
+            .typing(RELOAD),
+    ])
 }
 
 fn same_address(examined: &Examined) -> Answer {

@@ -124,8 +124,8 @@ fn masquerade(examined: &Examined) -> Answer {
 }
 
 fn filter(examined: &Examined) -> Answer {
-    let finding = |device: &crate::interface_name::InterfaceName| {
-        Finding::problem(FILTER, format!("the guest filter still has {device}, which is gone"))
+    let finding = |filter: &crate::guest_filter::GuestFilter| {
+        Finding::problem(FILTER, format!("the guest filter still has {}, which is gone", filter.device))
             .because("its entry stays until a device of that name comes again, or somebody removes it")
             .mended_by("remove it")
             .typing(GC)

@@ -4,7 +4,7 @@ use crate::firewall::{DroppingChain, Traffic};
 use crate::host::{Family, Switch};
 use crate::inspect::finding::{Answer, Area, Check, CheckId, Finding};
 use crate::inspect::model::{Backend, Device, DhcpServer, Examined, Wiring};
-use crate::inspect::prescription::{self, SCRIPTS};
+use crate::inspect::prescription::{self, RELOAD, SCRIPTS};
 use crate::interface_name::InterfaceName;
 use crate::sessions::{Held, Holding, SessionKey, Setting};
 use crate::sysctl::{Sysctl, SysctlKey};
@@ -100,8 +100,8 @@ fn masquerade(examined: &Examined) -> Answer {
             let words = prescription::masquerade_words(masquerade);
             Finding::problem(MASQUERADE, format!("addresses are not translated ({words}), which `{key}` relies on"))
                 .because("our table in the packet filter lacks it: somebody has flushed the ruleset since")
-                .mended_by("start it again, with the words that it was started with")
-                .typing(prescription::start(key, &examined.remembered.sessions))
+                .mended_by("put all rules of ours back")
+                .typing(RELOAD)
         })
         .collect();
     let translated = routed(examined).find(|(vif, _)| vif.wiring() == Wiring::Translated);
@@ -120,28 +120,17 @@ fn masquerade(examined: &Examined) -> Answer {
 struct Passage<'a> {
     device: &'a InterfaceName,
     traffic: Traffic,
-    /// Whether one of our programs puts its rules there, or an administrator may have.
-    ours: Switch,
 }
 
 fn passages(examined: &Examined) -> Vec<Passage<'_>> {
     let seen = &examined.seen;
-    let mut passages: Vec<Passage<'_>> = routed(examined)
-        .map(|(_, device)| Passage { device: &device.link.name, traffic: Traffic::FromAndTo, ours: Switch::On })
-        .collect();
+    let mut passages: Vec<Passage<'_>> =
+        routed(examined).map(|(_, device)| Passage { device: &device.link.name, traffic: Traffic::FromAndTo }).collect();
     let bridges = examined.remembered.sessions.bridges().filter(|bridge| seen.device(bridge.as_str()).is_some());
-    passages.extend(bridges.map(|device| Passage { device, traffic: Traffic::FromAndTo, ours: Switch::On }));
+    passages.extend(bridges.map(|device| Passage { device, traffic: Traffic::FromAndTo }));
     if examined.kernel.bridged_packets == Switch::On {
-        let recorded = |name: &InterfaceName| {
-            let record = examined.remembered.bridges.as_ref();
-            record.is_some_and(|(_, record)| record.started.iter().any(|started| started.names.bridge == *name))
-        };
         let busy = seen.bridges().filter(|bridge| seen.ports_of(&bridge.link.name).any(|port| seen.is_guests(&port.link.name)));
-        passages.extend(busy.map(|bridge| Passage {
-            device: &bridge.link.name,
-            traffic: Traffic::Bridged,
-            ours: if recorded(&bridge.link.name) { Switch::On } else { Switch::Off },
-        }));
+        passages.extend(busy.map(|bridge| Passage { device: &bridge.link.name, traffic: Traffic::Bridged }));
     }
     passages
 }
@@ -166,18 +155,15 @@ fn chains(examined: &Examined) -> Answer {
 }
 
 fn chain(passage: &Passage<'_>, dropping: &DroppingChain) -> Finding {
-    let Passage { device, traffic, ours } = passage;
+    let Passage { device, traffic } = passage;
     let what = match traffic {
         Traffic::FromAndTo => format!("the chain {} drops what {device} sends and gets", dropping.chain),
         Traffic::Bridged => format!("the chain {} drops what the bridge {device} passes from port to port", dropping.chain),
     };
-    let finding = match ours {
-        Switch::On => Finding::problem(CHAINS, what).because(
-            "it drops what none of its rules accepts, and our rule is not there: somebody has reloaded the packet filter since",
-        ),
-        Switch::Off => Finding::note(CHAINS, format!("{what}, unless a rule of yours accepts it"))
-            .because("it drops what none of its rules accepts, and br_netfilter shows it bridged packets"),
-    };
+    let finding = Finding::problem(CHAINS, what).because(
+        "it drops what none of its rules accepts, and our rule is not there: somebody has reloaded the packet filter since; where a rule of \
+         your own accepts it, this may be left",
+    );
     prescription::accept(dropping, device, *traffic)
         .into_iter()
         .fold(finding.mended_by("put the rules there again"), Finding::typing)
