@@ -61,6 +61,9 @@ impl Page<'_> {
             }
             line.push(command);
         }
+        for operand in self.program.operands {
+            line.extend([roman(" ["), italic(operand.value), roman("]")]);
+        }
         line.extend([roman(" ["), italic("NAME"), roman("="), italic("VALUE"), roman("]... ["), italic("OPTION"), roman("]...")]);
         self.roff.text(line);
     }
@@ -91,7 +94,13 @@ impl Page<'_> {
     fn command(&mut self, command: &Command) {
         let paragraphs: Vec<String> =
             std::iter::once(command.purpose).chain(command.description.iter().copied()).map(str::to_owned).collect();
-        self.tagged(vec![bold(command.name)], &paragraphs);
+        let mut term = vec![bold(command.name)];
+        for operand in self.program.operands_of(command.name) {
+            term.extend([roman(" "), italic(operand.value)]);
+        }
+        let meanings = self.program.operands_of(command.name).map(|operand| format!("{}: {}", operand.value, operand.meaning));
+        let paragraphs: Vec<String> = paragraphs.into_iter().chain(meanings).collect();
+        self.tagged(term, &paragraphs);
     }
 
     fn variable(&mut self, variable: &Variable) {

@@ -25,6 +25,9 @@ pub fn picture(seen: &Seen) -> String {
     for device in seen.devices.iter().filter(|device| device.link.master.is_none() && seen.is_guests(&device.link.name)) {
         picture.own_link(device);
     }
+    for vif in seen.vifs().iter().filter(|vif| seen.device_of(vif).is_none()) {
+        picture.missing(vif);
+    }
     picture.all_guests();
     picture.text + "}\n"
 }
@@ -40,21 +43,36 @@ const LAN: &str = "    network [label=\"network\", shape=ellipse, style=filled, 
 const HOST: &str = "    host [label=\"this host\\nrouter\", fillcolor=\"#fff3d6\"];\n";
 
 impl<'a> Picture<'a> {
+    /// The device of the default route, and this host behind it where it is a router for guests.
     fn way_out(&mut self) {
-        let Some(uplink) = self.seen.uplink.as_ref().and_then(|name| self.seen.device(name.as_str())) else { return };
+        let seen = self.seen;
+        let own_links = seen.devices.iter().any(|device| device.link.master.is_none() && seen.is_guests(&device.link.name));
+        let routes = own_links || seen.bridges().any(|bridge| self.is_private(bridge));
+        if routes {
+            self.text += HOST;
+        }
+        let Some(uplink) = seen.uplink.as_ref().and_then(|name| seen.device(name.as_str())) else { return };
+        let name = id(&uplink.link.name);
         if !uplink.link.is_bridge() {
             self.text += LAN;
-            self.text += HOST;
-            let label = self.lines_of(uplink);
-            let _ = writeln!(self.text, "    {} [label={}];", id(&uplink.link.name), quoted(&label));
-            let _ = writeln!(self.text, "    network -> {0} -> host;", id(&uplink.link.name));
+            let _ = writeln!(self.text, "    {name} [label={}];", quoted(&self.lines_of(uplink)));
+            let _ = writeln!(self.text, "    network -> {name};");
         }
+        if routes {
+            let _ = writeln!(self.text, "    {name} -> host;");
+        }
+    }
+
+    /// Whether this host is the only way out of a bridge.
+    fn is_private(&self, bridge: &Device) -> bool {
+        let name = &bridge.link.name;
+        self.seen.uplinks_of(name).next().is_none() && self.seen.addresses_of(name).next().is_some()
     }
 
     fn bridge(&mut self, bridge: &'a Device) {
         let name = &bridge.link.name;
         let ports: Vec<&Device> = self.seen.ports_of(name).collect();
-        let label = self.lines_of(bridge);
+        let label = format!("bridge {}", self.lines_of(bridge));
         let _ = writeln!(
             self.text,
             "    {} [label={}, fillcolor=\"{}\", penwidth=2];",
@@ -62,7 +80,7 @@ impl<'a> Picture<'a> {
             quoted(&label),
             if bridge.link.state == AdminState::Up { "#d9ead3" } else { "#f4cccc" }
         );
-        if self.seen.uplink.as_ref() != Some(name) && self.text.contains(HOST) && self.seen.addresses_of(name).next().is_some() {
+        if self.is_private(bridge) {
             let _ = writeln!(self.text, "    host -> {};", id(name));
         }
         for port in ports {
@@ -89,9 +107,6 @@ impl<'a> Picture<'a> {
     }
 
     fn own_link(&mut self, device: &'a Device) {
-        if !self.text.contains(HOST) {
-            self.text += HOST;
-        }
         self.device(device);
         let _ = writeln!(self.text, "    host -> {}{};", id(&device.link.name), edge_of(device));
         self.guest_of(device);
@@ -101,6 +116,11 @@ impl<'a> Picture<'a> {
     fn device(&mut self, device: &Device) {
         let well = device.link.state == AdminState::Up && device.carrier == Switch::On;
         let mut label = device.link.name.to_string();
+        label += match (device.link.state, device.carrier) {
+            (AdminState::Down, _) => "\ndown",
+            (AdminState::Up, Switch::Off) => "\nno link",
+            (AdminState::Up, Switch::On) => "",
+        };
         if let Some(filtered) = self.seen.filter.get(&device.link.name) {
             let _ = write!(label, "\nfilter {}", filtered.mode());
             if filtered.dropped > 0 {
@@ -120,9 +140,20 @@ impl<'a> Picture<'a> {
         let Some(vif) = self.seen.vif_of(&device.link.name) else { return };
         self.guests.insert(vif.domain, vif);
         let addresses: Vec<String> = vif.addresses.iter().map(short).collect();
-        let label = addresses.join("\n");
-        let colour = if vif.is_set_up() { "" } else { ", color=\"#cc0000\", style=dashed" };
-        let _ = writeln!(self.text, "    {} -> guest{} [label={}{colour}];", id(&device.link.name), vif.domain, quoted(&label));
+        let label = (!addresses.is_empty()).then(|| format!("label={}", quoted(&addresses.join("\n"))));
+        let colour = (!vif.is_set_up()).then(|| "color=\"#cc0000\", style=dashed".to_owned());
+        let attributes: Vec<String> = label.into_iter().chain(colour).collect();
+        let attributes = if attributes.is_empty() { String::new() } else { format!(" [{}]", attributes.join(", ")) };
+        let _ = writeln!(self.text, "    {} -> guest{}{attributes};", id(&device.link.name), vif.domain);
+    }
+
+    /// A guest's interface that the kernel lacks.
+    fn missing(&mut self, vif: &'a Backend) {
+        let name = quoted(&format!("device {}", vif.kernel_name()));
+        let label = quoted(&format!("{}\nno device", vif.kernel_name()));
+        let _ = writeln!(self.text, "    {name} [label={label}, fontsize=10, color=\"#cc0000\", style=\"dashed,rounded\"];");
+        let _ = writeln!(self.text, "    {name} -> guest{} [color=\"#cc0000\", style=dashed];", vif.domain);
+        self.guests.insert(vif.domain, vif);
     }
 
     fn all_guests(&mut self) {

@@ -236,9 +236,9 @@ fn conclusion(checked: &[Checked], style: Style) -> String {
         number => Some(format!("{number} {many}")),
     };
     let words: Vec<String> = [
-        count(problems, "problem", "problems"),
         count(notes, "note", "notes"),
         count(unknown, "check could not be made", "checks could not be made"),
+        count(problems, "problem", "problems"),
     ]
     .into_iter()
     .flatten()
@@ -248,7 +248,13 @@ fn conclusion(checked: &[Checked], style: Style) -> String {
         (0, _) => Hue::Doubt,
         _ => Hue::Bad,
     };
-    style.paint(hue, &format!("{} checks: {}.", checked.len(), words.join(", ")))
+    let mut text = format!("{} checks: {}", checked.len(), words.join(", "));
+    // The findings themselves may have left the screen by now.
+    if problems > 0 {
+        let bad = checked.iter().filter(|one| one.verdict() == Verdict::Problem).map(|one| one.check.id.0);
+        text += &format!(" ({})", bad.collect::<Vec<_>>().join(", "));
+    }
+    style.paint(hue, &format!("{text}."))
 }
 
 /// What was found, for a program.

@@ -18,7 +18,7 @@ pub fn text(seen: &Seen, style: Style) -> String {
     let mut blocks: Vec<String> = vec![];
     blocks.extend(way_out(seen, style));
     blocks.extend(seen.bridges().map(|bridge| block_of_bridge(seen, bridge, style)));
-    blocks.extend(block_of_others(seen, style));
+    blocks.extend(blocks_of_others(seen, style));
     blocks.extend(block_of_missing(seen, style));
     if blocks.is_empty() {
         blocks.push("no bridge and no guest's interface\n".to_owned());
@@ -63,14 +63,16 @@ fn block_of_bridge(seen: &Seen, bridge: &Device, style: Style) -> String {
     text + &branches(&rows, style)
 }
 
-/// Guests' devices that are ports of no bridge.
-fn block_of_others(seen: &Seen, style: Style) -> Option<String> {
+/// Guests' devices that are ports of no bridge: those that are to be links of their own, and those that ought to be ports.
+fn blocks_of_others(seen: &Seen, style: Style) -> impl Iterator<Item = String> {
     let free = seen.devices.iter().filter(|device| device.link.master.is_none() && seen.is_guests(&device.link.name));
-    let rows: Vec<_> = free.map(|device| row_of_guest(seen, device, None)).collect();
-    if rows.is_empty() {
-        return None;
-    }
-    Some(format!("{}\n{}", style.paint(Hue::Name, "links of their own"), branches(&rows, style)))
+    let is_routed = |device: &&Device| seen.vif_of(&device.link.name).is_some_and(|vif| vif.wiring().is_routed());
+    let (routed, lost): (Vec<&Device>, Vec<&Device>) = free.partition(is_routed);
+    let block = move |(heading, devices): (&str, Vec<&Device>)| {
+        let rows: Vec<_> = devices.into_iter().map(|device| row_of_guest(seen, device, None)).collect();
+        (!rows.is_empty()).then(|| format!("{}\n{}", style.paint(Hue::Name, heading), branches(&rows, style)))
+    };
+    [("links of their own", routed), ("in no bridge", lost)].into_iter().filter_map(block)
 }
 
 /// Guests' interfaces that XenStore has and the kernel lacks.

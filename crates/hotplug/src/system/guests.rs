@@ -14,7 +14,9 @@ pub(super) const FOLDER: &str = "backend/vif";
 /// Tells udev's calls to do nothing, where it exists.
 const DISABLE_UDEV: &str = "libxl/disable_udev";
 /// What is read of each interface.
-const KEYS: [&str; 10] = ["script", "state", "hotplug-status", "hotplug-error", "mac", "ip", "bridge", "mtu", "vifname", "vlan"];
+const KEYS: [&str; 9] = ["script", "state", "hotplug-status", "mac", "ip", "bridge", "mtu", "vifname", "vlan"];
+/// What is read of an interface whose program has failed, besides.
+const ERROR_KEY: &str = "hotplug-error";
 /// What is read of each domain.
 const DOMAIN_KEYS: [&str; 2] = ["name", "vm"];
 
@@ -46,7 +48,16 @@ impl System {
             }
         }
         let values = client.read_many(&paths)?;
-        Ok(assemble(&domains, &vifs, values.into_iter().map(text)))
+        let mut store = assemble(&domains, &vifs, values.into_iter().map(text));
+        let failed: Vec<&mut Backend> =
+            store.vifs.iter_mut().filter(|vif| vif.hotplug_status.as_deref() == Some("error")).collect();
+        let paths: Result<Vec<StorePath>, _> =
+            failed.iter().map(|vif| StorePath::parse(&format!("{}/{ERROR_KEY}", vif.path()))).collect();
+        let errors = client.read_many(&paths?)?;
+        for (vif, error) in failed.into_iter().zip(errors) {
+            vif.hotplug_error = text(error).as_deref().map(printable);
+        }
+        Ok(store)
     }
 }
 
@@ -78,7 +89,7 @@ fn assemble(domains: &[u16], vifs: &[(u16, u32)], mut values: impl Iterator<Item
             script: printed(next()),
             state: next().and_then(|state| state.parse().ok()),
             hotplug_status: printed(next()),
-            hotplug_error: printed(next()),
+            hotplug_error: None,
             mac: next().and_then(|mac| mac.parse().ok()),
             addresses: next().as_deref().map(addresses_in).unwrap_or_default(),
             bridge: next().and_then(|bridge| bridge.parse().ok()),
@@ -108,7 +119,6 @@ mod tests {
             values.extend(KEYS.map(|key| match key {
                 "state" => Some(number.to_string()),
                 "ip" => Some("192.168.1.101 fe80::1 nonsense".to_owned()),
-                "hotplug-error" => None,
                 key => Some(format!("{key}{number}")),
             }));
         }

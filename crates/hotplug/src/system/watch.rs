@@ -8,7 +8,7 @@ use std::time::Duration;
 use netlink_packet_core::NetlinkMessage;
 use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
 use nix::errno::Errno;
-use xenstore::{Client, DEFAULT_LIMIT, Error, StorePath, Token};
+use xenstore::{Client, DEFAULT_LIMIT, StorePath, Token};
 
 use super::connection::Message;
 use super::guests::FOLDER;
@@ -25,8 +25,8 @@ const RTM_DELLINK: u16 = 17;
 const AF_BRIDGE: u8 = 7;
 /// The kernel puts no more into one datagram (net/netlink/af_netlink.c).
 const DATAGRAM_MAX: usize = 32 * 1024;
-/// How long a connection to XenStore waits for news before another is made. Its own limits are for answers.
-const PATIENCE: Duration = Duration::from_secs(7 * 24 * 3600);
+/// News may be long in coming.
+const FOR_EVER: Duration = Duration::MAX;
 
 /// Events, and the devices that there were when they began.
 pub struct News {
@@ -119,32 +119,27 @@ fn event_of(message: &Message) -> Option<Event> {
 }
 
 fn tell_of_store(sender: &Sender<Event>) {
-    loop {
-        match listen(sender) {
-            Ok(Nobody) => return,
-            Err(Error::TimedOut { .. }) => {}
-            Err(error) => {
-                let _ = tell(sender, Event::Trouble(format!("no news of XenStore: {error}")));
-                return;
-            }
-        }
+    if let Err(error) = listen(sender) {
+        // Without a listener there is nobody to tell.
+        let _ = tell(sender, Event::Trouble(format!("no news of XenStore: {error}")));
     }
 }
 
-fn listen(sender: &Sender<Event>) -> xenstore::Result<Nobody> {
+/// Ends when nobody listens any more.
+fn listen(sender: &Sender<Event>) -> xenstore::Result<()> {
     let mut client = Client::connect(DEFAULT_LIMIT)?;
     let folder = StorePath::parse(FOLDER)?;
-    let Ok(token) = Token::new("vifs") else { return Ok(Nobody) };
+    let Ok(token) = Token::new("vifs") else { return Ok(()) };
     client.watch(&folder, &token)?;
     loop {
-        client.renew(PATIENCE);
+        client.renew(FOR_EVER);
         let event = client.next_event()?;
         client.renew(DEFAULT_LIMIT);
         let value = client.read(&event.path)?.map(|value| String::from_utf8_lossy(&value).into_owned());
         let below = event.path.as_str().strip_prefix(FOLDER).and_then(|rest| rest.strip_prefix('/'));
         let told = below.map_or(Ok(()), |path| tell(sender, Event::Key { path: path.to_owned(), value }));
         if told.is_err() {
-            return Ok(Nobody);
+            return Ok(());
         }
     }
 }
