@@ -295,7 +295,8 @@ mod tests {
             for line in
                 lines.filter(|line| line.contains(&format!("{} ", program.name)) && !line.contains('(') && !line.contains('\''))
             {
-                let words = line.split(' ').map(|word| if word == "\"$@\"" { "start" } else { word });
+                let call = line.split(" | ").next().unwrap_or_default();
+                let words = call.split(' ').map(|word| if word == "\"$@\"" { "start" } else { word });
                 let parsed = crate::invocation::Invocation::parse(program, words.map(Into::into), []);
                 assert!(parsed.is_ok(), "{line}: {parsed:?}");
             }

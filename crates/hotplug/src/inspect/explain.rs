@@ -6,11 +6,12 @@ use std::net::IpAddr;
 use serde::Serialize;
 
 use super::model::{Backend, Device, Examined, PortState, Wiring};
-use super::paint::{Hue, Sign, Style, wrapped};
+use super::paint::{Hue, Sign, Style};
 use super::prescription;
 use crate::firewall::{Masquerade, Traffic};
 use crate::host::{AdminState, Family, Switch};
 use crate::interface_name::InterfaceName;
+use crate::program::help::broken;
 use crate::sysctl::{Sysctl, SysctlKey};
 
 /// What is asked.
@@ -352,7 +353,7 @@ pub fn text(question: &Question<'_>, stations: &[Station], style: Style) -> Stri
             Fate::Dropped => (Sign::Bad, Hue::Bad),
         };
         let mut head = format!("{:<14}", station.station);
-        for line in wrapped(&station.why, 80) {
+        for line in broken(&station.why, 80) {
             let mark = if head.trim().is_empty() { " " } else { style.sign(sign) };
             let _ = writeln!(text, "{} {head}{line}", style.paint(hue, mark));
             head = " ".repeat(14);

@@ -6,7 +6,8 @@ use std::fmt::Write as _;
 use serde::Serialize;
 
 use super::model::Examined;
-use super::paint::{Hue, Sign, Style, wrapped};
+use super::paint::{Hue, Sign, Style};
+use crate::program::help::broken;
 
 /// The name of a check, and of whatever it finds. It stays the same from version to version, for scripts and for searching.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -214,7 +215,7 @@ fn finding_as_text(finding: &Finding, style: Style) -> String {
     let mut text = format!("  {} {} {id}\n", style.paint(hue, style.sign(sign)), style.paint(hue, &finding.what));
     for (head, words) in [("why", &finding.reason), ("do", &finding.remedy)] {
         let mut head = head;
-        for line in wrapped(words, WIDTH) {
+        for line in broken(words, WIDTH) {
             let _ = writeln!(text, "      {}{line}", style.paint(Hue::Faint, &format!("{head:<6}")));
             head = "";
         }

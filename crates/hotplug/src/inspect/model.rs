@@ -381,6 +381,11 @@ impl Seen {
         self.devices.iter().filter(|device| device.link.is_bridge())
     }
 
+    /// The bridges that guests are ports of.
+    pub fn bridges_with_guests(&self) -> impl Iterator<Item = &Device> {
+        self.bridges().filter(|bridge| self.ports_of(&bridge.link.name).any(|port| self.is_guests(&port.link.name)))
+    }
+
     /// The ports of a bridge.
     pub fn ports_of(&self, bridge: &InterfaceName) -> impl Iterator<Item = &Device> {
         let places = self.index.ports.get(bridge).map(Vec::as_slice).unwrap_or_default();

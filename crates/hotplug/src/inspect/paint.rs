@@ -156,22 +156,6 @@ pub fn columns(style: Style, rows: &[Vec<Cell>]) -> Vec<String> {
     rows.iter().map(line).collect()
 }
 
-/// `text` in lines of at most `width` characters, broken between words.
-#[must_use]
-pub fn wrapped(text: &str, width: usize) -> Vec<String> {
-    let mut lines: Vec<String> = vec![];
-    for word in text.split(' ') {
-        match lines.last_mut() {
-            Some(line) if line.chars().count() + 1 + word.chars().count() <= width => {
-                line.push(' ');
-                line.push_str(word);
-            }
-            _ => lines.push(word.to_owned()),
-        }
-    }
-    lines
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

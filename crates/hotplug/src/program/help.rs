@@ -12,7 +12,9 @@ const COLUMN: usize = 14;
 /// The help of `program`: what it is for, how to call it, and every command, variable and option in a few words.
 #[must_use]
 pub fn help(program: &Program) -> String {
-    let mut text = format!("{} - {}\n\nUsage: {}\n", program.name, program.purpose, program.synopsis());
+    const USAGE: &str = "Usage: ";
+    let usage = broken(&program.synopsis(), WIDTH - USAGE.len()).join(&format!("\n{:1$}", "", USAGE.len()));
+    let mut text = format!("{} - {}\n\n{USAGE}{usage}\n", program.name, program.purpose);
     section(&mut text, "Commands", program.commands.iter().map(|command| (command.name.to_owned(), command.purpose.to_owned())));
     if !program.operands.is_empty() {
         let operands = program.operands.iter();
@@ -64,7 +66,7 @@ fn section(text: &mut String, title: &str, rows: impl Iterator<Item = (String, S
 }
 
 /// `text` in lines of at most `width` characters, broken between words; a longer word has a line of its own.
-fn broken(text: &str, width: usize) -> Vec<String> {
+pub(crate) fn broken(text: &str, width: usize) -> Vec<String> {
     let mut lines: Vec<String> = vec![];
     for word in text.split(' ') {
         match lines.last_mut() {

@@ -42,7 +42,10 @@ pub static XEN_NETWORK: Program = Program {
             name: "reload",
             purpose: "Put our rules back into the packet filter.",
             description: &[
-                "Puts back every rule of ours that should be there and takes away those that should not: the guests' filters, the translations                  of network-nat and network-route, and the rules that let guests pass in chains of others. To be called after the host's                  firewall was reloaded, or after nft flush ruleset. What guests are to be held to is read from XenStore. With --dry-run it only                  says what it would do.",
+                "Puts back every rule of ours that should be there and takes away those that should not: the guests' filters, the translations \
+                 of network-nat and network-route, and the rules that let guests pass in chains of others. To be called after the host's \
+                 firewall was reloaded, or after nft flush ruleset. What guests are to be held to is read from XenStore. With --dry-run it only \
+                 says what it would do.",
             ],
         },
         Command {

@@ -102,6 +102,16 @@ fn nonsense(what: &str, kind: u16) -> KernelError {
     KernelError::Nonsense(format!("{what} (attribute {kind}) has a wrong length or content"))
 }
 
+/// An attribute as on the wire.
+#[cfg(test)]
+pub(super) fn attribute(kind: u16, value: &[u8]) -> Vec<u8> {
+    let mut bytes = u16::try_from(value.len() + 4).unwrap_or(u16::MAX).to_ne_bytes().to_vec();
+    bytes.extend(kind.to_ne_bytes());
+    bytes.extend(value);
+    bytes.resize(bytes.len().next_multiple_of(4), 0);
+    bytes
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;

@@ -320,15 +320,8 @@ fn words_of_the_kernel(attributes: &[u8]) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::attributes::attribute;
     use super::*;
-
-    fn attribute(kind: u16, value: &[u8]) -> Vec<u8> {
-        let mut bytes = u16::try_from(value.len() + 4).unwrap().to_ne_bytes().to_vec();
-        bytes.extend(kind.to_ne_bytes());
-        bytes.extend(value);
-        bytes.resize(bytes.len().next_multiple_of(4), 0);
-        bytes
-    }
 
     fn refusal(flags: u16, echo: Vec<u8>) -> Result<(), KernelError> {
         let mut header = NetlinkHeader::default();

@@ -174,15 +174,8 @@ fn vlans_of(body: &[u8]) -> Result<Vec<Vlan>, KernelError> {
 mod tests {
     use proptest::prelude::*;
 
+    use super::super::attributes::attribute;
     use super::*;
-
-    fn attribute(kind: u16, value: &[u8]) -> Vec<u8> {
-        let mut bytes = u16::try_from(value.len() + 4).unwrap().to_ne_bytes().to_vec();
-        bytes.extend(kind.to_ne_bytes());
-        bytes.extend(value);
-        bytes.resize(bytes.len().next_multiple_of(4), 0);
-        bytes
-    }
 
     fn vlan_info(flags: u16, id: u16) -> Vec<u8> {
         attribute(IFLA_BRIDGE_VLAN_INFO, &[flags.to_ne_bytes(), id.to_ne_bytes()].concat())

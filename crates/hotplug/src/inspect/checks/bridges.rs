@@ -18,14 +18,8 @@ pub(super) static CHECKS: &[Check] = &[
     Check { id: MANAGER, area: Area::Bridges, good: "nobody else manages what network-bridge has bridged", look: manager },
 ];
 
-/// The bridges that guests are ports of.
-fn with_guests(examined: &Examined) -> impl Iterator<Item = &Device> {
-    let seen = &examined.seen;
-    seen.bridges().filter(|bridge| seen.ports_of(&bridge.link.name).any(|port| seen.is_guests(&port.link.name)))
-}
-
 fn down(examined: &Examined) -> Answer {
-    let down = with_guests(examined).filter(|bridge| bridge.link.state == AdminState::Down);
+    let down = examined.seen.bridges_with_guests().filter(|bridge| bridge.link.state == AdminState::Down);
     let finding = |bridge: &Device| {
         let name = &bridge.link.name;
         Finding::problem(DOWN, format!("the bridge {name} is down"))
@@ -37,7 +31,10 @@ fn down(examined: &Examined) -> Answer {
 }
 
 fn uplink(examined: &Examined) -> Answer {
-    let ways = with_guests(examined).flat_map(|bridge| examined.seen.uplinks_of(&bridge.link.name).map(move |port| (bridge, port)));
+    let ways = examined
+        .seen
+        .bridges_with_guests()
+        .flat_map(|bridge| examined.seen.uplinks_of(&bridge.link.name).map(move |port| (bridge, port)));
     let finding = |(bridge, port): (&Device, &Device)| {
         let (bridge, name) = (&bridge.link.name, &port.link.name);
         if port.link.state == AdminState::Down {
@@ -77,7 +74,7 @@ fn spanning_tree(examined: &Examined) -> Answer {
         .mended_by("where no second way leads out of the bridge, switch it off")
         .typing(format!("ip link set {name} type bridge stp_state 0"))
     };
-    Ok(with_guests(examined).filter(waits).map(finding).collect())
+    Ok(examined.seen.bridges_with_guests().filter(waits).map(finding).collect())
 }
 
 /// `BR_MAX_PORTS`, less one that the kernel never gives away (net/bridge/br_private.h, net/bridge/br_if.c `find_portno()`).
@@ -94,7 +91,7 @@ fn ports(examined: &Examined) -> Answer {
                 .mended_by("put new guests on another bridge")
         })
     };
-    Ok(with_guests(examined).filter_map(finding).collect())
+    Ok(examined.seen.bridges_with_guests().filter_map(finding).collect())
 }
 
 fn manager(examined: &Examined) -> Answer {

@@ -129,8 +129,7 @@ fn passages(examined: &Examined) -> Vec<Passage<'_>> {
     let bridges = examined.remembered.sessions.bridges().filter(|bridge| seen.device(bridge.as_str()).is_some());
     passages.extend(bridges.map(|device| Passage { device, traffic: Traffic::FromAndTo }));
     if examined.kernel.bridged_packets == Switch::On {
-        let busy = seen.bridges().filter(|bridge| seen.ports_of(&bridge.link.name).any(|port| seen.is_guests(&port.link.name)));
-        passages.extend(busy.map(|bridge| Passage { device: &bridge.link.name, traffic: Traffic::Bridged }));
+        passages.extend(seen.bridges_with_guests().map(|bridge| Passage { device: &bridge.link.name, traffic: Traffic::Bridged }));
     }
     passages
 }
