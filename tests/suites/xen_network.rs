@@ -621,7 +621,7 @@ fn status_as_json_has_what_the_tree_has_and_more() {
     let status = host.json("status");
     let device = |name: &str| status["devices"].as_array().unwrap().iter().find(|device| device["name"] == name).unwrap().clone();
     assert_eq!(device("vif1.0")["master"], "eth0");
-    assert_eq!(device("vif1.0")["port"], "forwarding");
+    assert_eq!(device("vif1.0")["port_state"], "forwarding");
     assert_eq!(device("eth0")["bridge"]["spanning_tree"], "Off");
     let vifs = status["store"]["vifs"].as_array().unwrap();
     assert_eq!(vifs.len(), 2);

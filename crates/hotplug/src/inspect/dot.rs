@@ -177,7 +177,7 @@ impl<'a> Picture<'a> {
 }
 
 fn edge_of(port: &Device) -> String {
-    match vlans(&port.vlans) {
+    match vlans(&port.link.port.vlans) {
         list if list.is_empty() => String::new(),
         list => format!(" [label={}]", quoted(&format!("VLANs {list}"))),
     }

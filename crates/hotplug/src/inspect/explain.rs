@@ -167,7 +167,7 @@ fn over_bridge(examined: &Examined, device: &Device, bridge: &InterfaceName, que
         AdminState::Up => Station::passes("bridge", format!("{bridge} is up")),
         AdminState::Down => Station::dropped("bridge", format!("{bridge} is down")).typing(format!("ip link set {bridge} up")),
     });
-    if let Some(state) = device.port {
+    if let Some(state) = device.port_state {
         way.push(match state {
             PortState::Forwarding => Station::passes("port", format!("{} forwards", device.link.name)),
             other => Station::dropped("port", format!("{} is {}: spanning tree lets nothing pass", device.link.name, other.word()))

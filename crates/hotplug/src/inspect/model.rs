@@ -30,13 +30,10 @@ pub struct Device {
     pub carrier: Switch,
     /// What it is as a port of a bridge.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub port: Option<PortState>,
+    pub port_state: Option<PortState>,
     /// How it works as a bridge.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bridge: Option<BridgeSettings>,
-    /// The VLANs that it carries; none where its bridge does not look at them.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub vlans: Vec<Vlan>,
     /// Packets that the device itself lost.
     pub lost: Lost,
 }
@@ -86,25 +83,10 @@ impl PortState {
 /// How a bridge works.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct BridgeSettings {
-    /// Whether it looks at VLAN tags.
-    pub vlan_filtering: Switch,
     /// Whether it runs the spanning tree protocol.
     pub spanning_tree: Switch,
     /// How long a new port waits with spanning tree, in hundredths of a second.
     pub forward_delay: u32,
-}
-
-/// VLANs of a port, in a row, that are treated alike.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-pub struct Vlan {
-    /// The first.
-    pub first: u16,
-    /// The last.
-    pub last: u16,
-    /// Whether packets without a tag come into this VLAN.
-    pub pvid: Switch,
-    /// Whether packets leave without their tag.
-    pub untagged: Switch,
 }
 
 /// Packets that a device lost, for want of room or of a receiver.

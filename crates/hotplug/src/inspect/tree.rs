@@ -2,10 +2,11 @@
 
 use std::fmt::Write as _;
 
-use super::model::{Backend, Device, PortState, Seen, Vlan};
+use super::model::{Backend, Device, PortState, Seen};
 use super::paint::{Cell, Hue, Sign, Style, columns};
-use crate::host::{AdminState, LinkKind, Switch};
+use crate::host::{AdminState, LinkKind, Switch, VlanFiltering};
 use crate::interface_name::InterfaceName;
+use crate::vlan::{Egress, Ingress, PortVlans, VlanSpan};
 
 /// The whole.
 #[must_use]
@@ -43,7 +44,7 @@ fn heading(seen: &Seen, device: &Device, kind: &str, style: Style) -> String {
     words.extend(link.mac.map(|mac| mac.to_string()));
     words.extend(addresses(seen, &link.name));
     if let Some(bridge) = device.bridge {
-        words.extend((bridge.vlan_filtering == Switch::On).then(|| "looks at VLANs".to_owned()));
+        words.extend((link.vlan_filtering != VlanFiltering::Off).then(|| "keeps VLANs apart".to_owned()));
         words.extend((bridge.spanning_tree == Switch::On).then(|| "spanning tree".to_owned()));
     }
     words.join(", ")
@@ -165,7 +166,7 @@ fn status_of(vif: &Backend, device: &Device) -> Option<Cell> {
 }
 
 fn state_of(device: &Device) -> Cell {
-    match (device.link.state, device.port, device.carrier) {
+    match (device.link.state, device.port_state, device.carrier) {
         (AdminState::Down, ..) => Cell::painted(Hue::Bad, "down"),
         (AdminState::Up, Some(state), Switch::On) if state != PortState::Forwarding => Cell::painted(Hue::Doubt, state.word()),
         (AdminState::Up, _, Switch::Off) => Cell::painted(Hue::Doubt, "no link"),
@@ -181,8 +182,12 @@ fn remarks(device: &Device, bridge: Option<&Device>, vif: Option<&Backend>, seen
         words.push(format!("MTU {}", device.link.mtu));
         hue = bridge.map(|_| Hue::Doubt);
     }
-    if !device.vlans.is_empty() {
-        words.push(format!("VLANs {}", vlans(&device.vlans)));
+    let settings = &device.link.port;
+    if settings.vlans != PortVlans::default() {
+        words.push(format!("VLANs {}", vlans(&settings.vlans)));
+    }
+    if settings.isolated == Switch::On {
+        words.push("isolated".to_owned());
     }
     if let Some(filtered) = seen.filter.get(&device.link.name) {
         let dropped = if filtered.dropped == 0 { String::new() } else { format!(", {} dropped", filtered.dropped) };
@@ -204,15 +209,39 @@ fn remarks(device: &Device, bridge: Option<&Device>, vif: Option<&Backend>, seen
 
 /// VLANs as xl's `vlan=` has them: `p` behind the one that packets without a tag come into, `u` behind those that leave without.
 #[must_use]
-pub fn vlans(vlans: &[Vlan]) -> String {
-    let one = |vlan: &Vlan| {
-        let range = if vlan.first == vlan.last { vlan.first.to_string() } else { format!("{}-{}", vlan.first, vlan.last) };
-        let mark = match (vlan.pvid, vlan.untagged) {
-            (Switch::On, _) => "p",
-            (Switch::Off, Switch::On) => "u",
-            (Switch::Off, Switch::Off) => "",
+pub fn vlans(vlans: &PortVlans) -> String {
+    let one = |span: &VlanSpan| {
+        let range = if span.first == span.last { span.first.to_string() } else { format!("{}-{}", span.first, span.last) };
+        let mark = match (span.ingress, span.egress) {
+            (Ingress::Untagged, _) => "p",
+            (Ingress::Tagged, Egress::Untagged) => "u",
+            (Ingress::Tagged, Egress::Tagged) => "",
         };
         format!("{range}{mark}")
     };
-    vlans.iter().map(one).collect::<Vec<_>>().join("/")
+    vlans.spans().iter().map(one).collect::<Vec<_>>().join("/")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn vlans_are_shown_as_they_are_configured() {
+        let mut all = PortVlans::default();
+        let span = |first: u16, last: u16, egress, ingress| VlanSpan {
+            first: first.try_into().unwrap(),
+            last: last.try_into().unwrap(),
+            egress,
+            ingress,
+        };
+        for span in [
+            span(10, 10, Egress::Untagged, Ingress::Untagged),
+            span(20, 22, Egress::Tagged, Ingress::Tagged),
+            span(30, 30, Egress::Untagged, Ingress::Tagged),
+        ] {
+            all.add(&span);
+        }
+        assert_eq!(vlans(&all), "10p/20-22/30u");
+    }
 }

@@ -1,6 +1,6 @@
 //! Ports of bridges (`bridge link`, `bridge vlan`, `bridge fdb`).
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use netlink_packet_core::{DefaultNla, NLM_F_CREATE, NLM_F_REPLACE};
 use netlink_packet_route::link::{
@@ -100,6 +100,18 @@ pub(super) fn vlans(kernel: &mut Kernel, device: &InterfaceName) -> Result<PortV
         take_vlans(&message, &mut vlans)?;
     }
     Ok(vlans)
+}
+
+/// The VLANs of all ports, by their numbers.
+pub(super) fn all_vlans(kernel: &mut Kernel) -> Result<BTreeMap<u32, PortVlans>, KernelError> {
+    let mut all: BTreeMap<u32, PortVlans> = BTreeMap::new();
+    for message in kernel.connection()?.dump(vlans_question(0))? {
+        // `struct br_vlan_msg` has the device's number in its second word.
+        let number = message.body.get(4..8).and_then(|bytes| bytes.first_chunk());
+        let number = number.ok_or_else(|| KernelError::Nonsense("VLANs without a device".to_owned()))?;
+        take_vlans(&message, all.entry(u32::from_ne_bytes(*number)).or_default())?;
+    }
+    Ok(all)
 }
 
 fn vlans_question(number: u32) -> Message {

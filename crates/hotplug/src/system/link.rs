@@ -67,6 +67,11 @@ impl Seen {
         Ok(Link { master, ..self.link })
     }
 
+    /// Whether it is a bridge that keeps VLANs apart.
+    pub fn keeps_vlans_apart(&self) -> bool {
+        self.link.vlan_filtering != VlanFiltering::Off
+    }
+
     /// Its master's number.
     pub fn master(&self) -> Option<u32> {
         self.master

@@ -2,28 +2,25 @@
 
 use std::collections::BTreeMap;
 
-use netlink_packet_route::link::{LinkAttribute, LinkExtentMask, LinkMessage};
-use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
+use netlink_packet_route::RouteNetlinkMessage;
+use netlink_packet_route::link::LinkMessage;
 
 use super::attributes::Attributes;
 use super::connection::{KernelError, Message};
 use super::link::{self, HEADER};
-use super::{System, SystemError, address, route};
+use super::{System, SystemError, address, bridge_port, route};
 use crate::host::{Address, Link, Route, Switch};
-use crate::inspect::model::{BridgeSettings, Device, Filtered, LookedStore, Lost, PortState, Seen, Vlan};
+use crate::inspect::model::{BridgeSettings, Device, Filtered, LookedStore, Lost, PortState, Seen};
 use crate::interface_name::InterfaceName;
 
 const IFLA_LINKINFO: u16 = 18;
 const IFLA_STATS64: u16 = 23;
-const IFLA_AF_SPEC: u16 = 26;
 const IFLA_INFO_DATA: u16 = 2;
 const IFLA_INFO_SLAVE_KIND: u16 = 4;
 const IFLA_INFO_SLAVE_DATA: u16 = 5;
 const IFLA_BR_FORWARD_DELAY: u16 = 1;
 const IFLA_BR_STP_STATE: u16 = 5;
-const IFLA_BR_VLAN_FILTERING: u16 = 7;
 const IFLA_BRPORT_STATE: u16 = 1;
-const IFLA_BRIDGE_VLAN_INFO: u16 = 2;
 /// Places of `rx_dropped` and `tx_dropped` in `struct rtnl_link_stats64` (include/uapi/linux/if_link.h).
 const RX_DROPPED: usize = 6;
 const TX_DROPPED: usize = 7;
@@ -46,40 +43,27 @@ impl System {
     /// Every device, in the kernel's order.
     fn devices(&mut self) -> Result<Vec<Device>, SystemError> {
         let failed = SystemError::in_act("listing the devices");
-        let messages = self.kernel.connection().and_then(|connection| connection.dump(question(AddressFamily::Unspec, None)));
+        let messages =
+            self.kernel.connection().and_then(|connection| connection.dump(RouteNetlinkMessage::GetLink(LinkMessage::default())));
         let mut found = vec![];
         for message in messages.map_err(&failed)? {
             let Some(seen) = link::Seen::parse(&message).map_err(&failed)? else { continue };
             self.kernel.learn(&seen.name, seen.number);
             found.push((seen, details(&message).map_err(&failed)?));
         }
-        let vlans = match found.iter().any(|(_, details)| details.bridge.is_some_and(|bridge| bridge.vlan_filtering == Switch::On))
-        {
-            true => self.vlans()?,
+        let keeps_apart = |(seen, _): &(link::Seen, Details)| seen.keeps_vlans_apart();
+        let mut vlans = match found.iter().any(keeps_apart) {
+            true => bridge_port::all_vlans(&mut self.kernel).map_err(SystemError::in_act("listing the VLANs of the bridges"))?,
             false => BTreeMap::new(),
         };
         let device = |(seen, details): (link::Seen, Details)| {
-            let vlans = vlans.get(&seen.number).cloned().unwrap_or_default();
-            let carrier = seen.carrier();
-            let link: Link = seen.into_link(&mut self.kernel)?;
-            let Details { port, bridge, lost } = details;
-            Ok(Device { link, carrier, port, bridge, vlans, lost })
+            let (number, carrier) = (seen.number, seen.carrier());
+            let mut link: Link = seen.into_link(&mut self.kernel)?;
+            link.port.vlans = vlans.remove(&number).unwrap_or_default();
+            let Details { port_state, bridge, lost } = details;
+            Ok(Device { link, carrier, port_state, bridge, lost })
         };
         found.into_iter().map(device).collect::<Result<_, KernelError>>().map_err(&failed)
-    }
-
-    /// The VLANs of every port and bridge, by the device's number.
-    fn vlans(&mut self) -> Result<BTreeMap<u32, Vec<Vlan>>, SystemError> {
-        let failed = SystemError::in_act("listing the VLANs of the bridges");
-        let request = question(AddressFamily::Bridge, Some(LinkExtentMask::BrvlanCompressed));
-        let messages = self.kernel.connection().and_then(|connection| connection.dump(request)).map_err(&failed)?;
-        let mut all = BTreeMap::new();
-        for message in messages {
-            let number = message.body.get(4..8).and_then(|bytes| bytes.first_chunk()).map(|bytes| u32::from_ne_bytes(*bytes));
-            let vlans = vlans_of(&message.body).map_err(&failed)?;
-            all.extend(number.map(|number| (number, vlans)));
-        }
-        Ok(all)
     }
 
     fn all_addresses(&mut self, devices: &[Device]) -> Result<Vec<Address>, SystemError> {
@@ -97,18 +81,10 @@ impl System {
     }
 }
 
-/// A question for all devices, counters and all.
-fn question(family: AddressFamily, mask: Option<LinkExtentMask>) -> RouteNetlinkMessage {
-    let mut message = LinkMessage::default();
-    message.header.interface_family = family;
-    message.attributes.extend(mask.map(|mask| LinkAttribute::ExtMask(vec![mask])));
-    RouteNetlinkMessage::GetLink(message)
-}
-
 /// What a device is besides.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Details {
-    port: Option<PortState>,
+    port_state: Option<PortState>,
     bridge: Option<BridgeSettings>,
     lost: Lost,
 }
@@ -122,17 +98,16 @@ fn details(message: &Message) -> Result<Details, KernelError> {
         (true, Some(data)) => Some(bridge_in(&Attributes::parse(data)?)?),
         _ => None,
     };
-    let port = match (info.text(IFLA_INFO_SLAVE_KIND)?, info.bytes(IFLA_INFO_SLAVE_DATA)) {
+    let port_state = match (info.text(IFLA_INFO_SLAVE_KIND)?, info.bytes(IFLA_INFO_SLAVE_DATA)) {
         (Some("bridge"), Some(data)) => Attributes::parse(data)?.u8(IFLA_BRPORT_STATE)?.map(PortState::from_number),
         _ => None,
     };
-    Ok(Details { port, bridge, lost })
+    Ok(Details { port_state, bridge, lost })
 }
 
 fn bridge_in(data: &Attributes<'_>) -> Result<BridgeSettings, KernelError> {
     let switch = |on: bool| if on { Switch::On } else { Switch::Off };
     Ok(BridgeSettings {
-        vlan_filtering: switch(data.u8(IFLA_BR_VLAN_FILTERING)?.unwrap_or_default() != 0),
         spanning_tree: switch(data.u32(IFLA_BR_STP_STATE)?.unwrap_or_default() != 0),
         forward_delay: data.u32(IFLA_BR_FORWARD_DELAY)?.unwrap_or_default(),
     })
@@ -146,49 +121,12 @@ fn lost_in(statistics: &[u8]) -> Lost {
     Lost { received: number(RX_DROPPED), sent: number(TX_DROPPED) }
 }
 
-/// `struct bridge_vlan_info` one after the other; rows of VLANs as their first and their last (include/uapi/linux/if_bridge.h).
-fn vlans_of(body: &[u8]) -> Result<Vec<Vlan>, KernelError> {
-    const PVID: u16 = 2;
-    const UNTAGGED: u16 = 4;
-    const RANGE_BEGIN: u16 = 8;
-    const RANGE_END: u16 = 16;
-    let attributes = Attributes::behind(body, HEADER)?;
-    let Some(list) = attributes.bytes(IFLA_AF_SPEC) else { return Ok(vec![]) };
-    let mut vlans: Vec<Vlan> = vec![];
-    let mut begun = None;
-    for (_, bytes) in Attributes::parse(list)?.iter().filter(|(kind, _)| *kind == IFLA_BRIDGE_VLAN_INFO) {
-        let [f0, f1, v0, v1] = *bytes else { continue };
-        let (flags, id) = (u16::from_ne_bytes([f0, f1]), u16::from_ne_bytes([v0, v1]));
-        let switch = |flag: u16| if flags & flag == 0 { Switch::Off } else { Switch::On };
-        if flags & RANGE_BEGIN != 0 {
-            begun = Some(id);
-            continue;
-        }
-        let first = begun.take().filter(|_| flags & RANGE_END != 0).unwrap_or(id);
-        vlans.push(Vlan { first, last: id, pvid: switch(PVID), untagged: switch(UNTAGGED) });
-    }
-    Ok(vlans)
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
     use super::super::attributes::attribute;
     use super::*;
-
-    fn vlan_info(flags: u16, id: u16) -> Vec<u8> {
-        attribute(IFLA_BRIDGE_VLAN_INFO, &[flags.to_ne_bytes(), id.to_ne_bytes()].concat())
-    }
-
-    #[test]
-    fn rows_of_vlans_are_put_together() {
-        let list = [vlan_info(6, 10), vlan_info(8, 20), vlan_info(16, 22), vlan_info(0, 30)].concat();
-        let body = [vec![0; HEADER], attribute(IFLA_AF_SPEC, &list)].concat();
-        let vlan = |first, last, own| Vlan { first, last, pvid: own, untagged: own };
-        let expected = [vlan(10, 10, Switch::On), vlan(20, 22, Switch::Off), vlan(30, 30, Switch::Off)];
-        assert_eq!(vlans_of(&body).unwrap(), expected);
-    }
 
     #[test]
     fn a_port_tells_its_state_and_what_it_lost() {
@@ -198,14 +136,14 @@ mod tests {
         let info = [attribute(4, b"bridge\0"), attribute(5, &attribute(1, &[3]))].concat();
         let body = [vec![0; HEADER], attribute(IFLA_STATS64, &statistics), attribute(IFLA_LINKINFO, &info)].concat();
         let details = details(&Message { kind: 16, body }).unwrap();
-        assert_eq!(details.port, Some(PortState::Forwarding));
+        assert_eq!(details.port_state, Some(PortState::Forwarding));
         assert_eq!(details.lost, Lost { received: 5, sent: 7 });
     }
 
     proptest! {
         #[test]
         fn hostile_messages_do_no_harm(body in prop::collection::vec(any::<u8>(), 0..200)) {
-            let _ = (vlans_of(&body), details(&Message { kind: 16, body }));
+            let _ = details(&Message { kind: 16, body });
         }
     }
 }

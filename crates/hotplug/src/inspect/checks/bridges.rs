@@ -65,7 +65,7 @@ fn spanning_tree(examined: &Examined) -> Answer {
         let name = &bridge.link.name;
         let delay = bridge.bridge.map(|settings| settings.forward_delay / 100).unwrap_or_default();
         let blocked =
-            examined.seen.ports_of(name).filter(|port| port.port.is_some_and(|state| state != PortState::Forwarding)).count();
+            examined.seen.ports_of(name).filter(|port| port.port_state.is_some_and(|state| state != PortState::Forwarding)).count();
         Finding::note(
             SPANNING_TREE,
             format!("the bridge {name} runs spanning tree: a new guest's packets are held for {} s", 2 * delay),
