@@ -7,6 +7,7 @@ use super::{Bench, Failure, Outcome, Watcher, cases, same, some};
 cases![
     five_hundred_writes_and_reads_go_through,
     answers_come_in_the_order_of_the_requests,
+    lists_come_in_the_order_of_the_requests,
     long_answers_do_not_jam_the_pipeline,
     long_requests_do_not_jam_the_pipeline,
     no_request_at_all_is_fine,
@@ -31,6 +32,15 @@ fn answers_come_in_the_order_of_the_requests(bench: &Bench<'_>) -> Outcome {
     let (present, missing) = (bench.at("present")?, bench.at("missing")?);
     let values = client.read_many(&[missing.clone(), present.clone(), missing, present])?;
     same("values", values, vec![None, some(b"here"), None, some(b"here")])
+}
+
+fn lists_come_in_the_order_of_the_requests(bench: &Bench<'_>) -> Outcome {
+    let mut client = bench.client();
+    client.write(&bench.at("folder/child")?, b"")?;
+    let (folder, leaf, missing) = (bench.at("folder")?, bench.at("folder/child")?, bench.at("missing")?);
+    let lists = client.list_many(&[missing.clone(), folder.clone(), leaf, folder])?;
+    let child = || Some(vec!["child".to_owned()]);
+    same("lists", lists, vec![None, child(), Some(vec![]), child()])
 }
 
 fn long_answers_do_not_jam_the_pipeline(bench: &Bench<'_>) -> Outcome {
