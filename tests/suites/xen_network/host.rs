@@ -88,6 +88,17 @@ impl Host {
         // netback's word once the guest's driver is there.
         self.write(&format!("{}/state", vif.backend_path()), "4");
         self.guests.push((guest, vif));
+        self.wait_for_links();
+    }
+
+    /// The kernel follows a change of carrier up to a second late; reading `carrier` lets it do so at once (net/core/net-sysfs.c,
+    /// `carrier_show()`). That of a device that is down cannot be read.
+    fn wait_for_links(&self) {
+        let all_up = || {
+            let carriers = self.machine().shell("cat /sys/class/net/*/carrier 2>/dev/null || true")?;
+            Ok(carriers.lines().all(|carrier| carrier == "1"))
+        };
+        wait_for("all links to be up", Duration::from_secs(10), all_up).unwrap();
     }
 
     /// Writes a node of XenStore.
