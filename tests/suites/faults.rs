@@ -17,17 +17,19 @@ use hotplug::plan::layer3::moving_keys;
 use hotplug::plan::network_bridge::{self, Names};
 use hotplug::plan::vif_bridge::BridgeAccepts;
 use hotplug::plan::vif_routed::{Memory, Surroundings};
-use hotplug::plan::{OnFailure, Plan, network_nat, network_route, router, vif_bridge, vif_routed};
+use hotplug::plan::{OnFailure, Plan, network_nat, network_route, router, vif_bridge, vif_openvswitch, vif_routed};
 use hotplug::request::antispoof::{Addresses, Suspect, Wishes};
 use hotplug::request::bridge_port::{PortHardening, PortWish};
 use hotplug::request::network_nat::NetworkNat;
 use hotplug::request::network_route::NetworkRoute;
+use hotplug::request::openvswitch::{OvsBridge, external_ids};
 use hotplug::request::routed::{Routed, RoutedWords, Routing};
 use hotplug::request::vif::{BACKEND_KEYS, BackendKeys, Vif, VifCall, VifWords, bridge_choice};
 use hotplug::sessions::{Owner, SessionKey, Sessions};
 use hotplug::system::{Depth, System};
 use testbed::guest::{Dom0, Guest, Nic};
 use testbed::machine::{Machine, wait_for};
+use testbed::openvswitch::Switch;
 use testbed::state::State;
 
 #[path = "common/lan.rs"]
@@ -319,6 +321,45 @@ fn fail_vif_online_everywhere(port: &PortWish, expected: usize) {
     );
     let places = fail_everywhere("vif-bridge online", dom0.machine(), &|faulty| online(faulty, port));
     assert!(places >= expected, "only {places} places");
+}
+
+/// What vif-openvswitch does once it has read the store.
+fn online_switched(faulty: &mut Faulty) -> Ending {
+    let words = VifWords { command: "online", vif: Some("vif1.0"), xenbus_path: Some("backend/vif/1/0"), ..VifWords::default() };
+    let call = VifCall::parse(&words).unwrap().unwrap();
+    let system = &mut faulty.system;
+    let keys = BackendKeys::from_values(system.read_backend(&call.backend).unwrap().keys).unwrap();
+    let vif = Vif::new(&call, &keys, |_| None).unwrap();
+    let bridge = OvsBridge::asked(keys.bridge.as_deref()).unwrap();
+    let mut host = system.host_of(&[name("vif1.0"), name("guest")], Depth::Addresses, &[]).unwrap();
+    system.note_ovs_ports(&mut host, &vif, Some(&bridge.name)).unwrap();
+    let ids = external_ids(&vif, &system.read_guest(1), keys.mac.as_deref(), None);
+    let plan = vif_openvswitch::online(&vif, &bridge, ids, &host).unwrap();
+    let mut run = Run::new(faulty, Journal::None);
+    run.carry_out(&plan, host)?;
+    Ok(taken_back(run))
+}
+
+/// Over a port that another guest has left, which is there again afterwards with its VLANs and its ids.
+#[test]
+fn vif_online_on_a_switch() {
+    let dom0 = Dom0::new("dom0").unwrap();
+    let guest = Guest::new(1).unwrap();
+    for machine in [dom0.machine(), guest.machine()] {
+        machine.set_sysctl("net.ipv6.conf.default.accept_dad", "0").unwrap();
+    }
+    let switch = Switch::start(dom0.machine(), &[]).unwrap();
+    switch.add_bridge("ovsbr0").unwrap();
+    let nic = Nic { mtu: Some(1400), vifname: Some("guest".to_owned()), ..Nic::on_bridge("ovsbr0.7") };
+    let _vif = guest.attach(&dom0, nic).unwrap();
+    guest.machine().ip("link set eth0 up").unwrap();
+    ip_lines(dom0.machine(), "link set vif1.0 address 02:00:00:00:00:04\naddress add 192.168.9.9/24 dev vif1.0");
+    let left = "--no-wait add-port ovsbr0 guest trunks=10,20 -- set interface guest external-ids:xen-vm-uuid=gone external-ids:xen-vif=vif9.0";
+    switch.vsctl(left).unwrap();
+    let before = switch.ports().unwrap();
+    let places = fail_everywhere("vif-openvswitch online", dom0.machine(), &online_switched);
+    assert!(places >= 7, "only {places} places");
+    assert_eq!(switch.ports().unwrap(), before);
 }
 
 /// What vif-route and vif-nat do once they have read the store.

@@ -14,6 +14,7 @@ use std::thread;
 
 use testbed::guest::{Dom0, Guest, Nic, Vif};
 use testbed::machine::{Machine, Programs, ROOT_PATH};
+use testbed::openvswitch::Switch;
 use testbed::xenstore_server::Change;
 use xenstore::StorePath;
 
@@ -230,6 +231,22 @@ const NETWORK_NAT: Grammar = Grammar {
         ("subnet", &["10.0.0.0/8", "192.168.2.0/24"]),
         ("gateway", &["192.168.2.254"]),
         ("antispoof", &["yes", "no"]),
+    ],
+};
+
+const VIF_OPENVSWITCH: Grammar = Grammar {
+    program: "vif-openvswitch",
+    commands: &["online", "offline", "add", "remove"],
+    variables: &[
+        ("type_if", &["vif", "tap"]),
+        ("vif", &["vif1.0"]),
+        ("INTERFACE", &["vif1.0-emu"]),
+        ("XENBUS_PATH", &["backend/vif/1/0", "/local/domain/0/backend/vif/1/0"]),
+        ("bridge", &["xenbr0", "xenbr0.7", "xenbr0:10:20", "xenbr0.7:8"]),
+        ("iface_id", &["office-web"]),
+        ("ip", &["192.168.1.7"]),
+        ("mtu", &["1400"]),
+        ("vifname", &["guest"]),
     ],
 };
 
@@ -533,6 +550,7 @@ const KEYS: &[(&str, &[&str])] = &[
     ("type", &["vif", "vif_ioemu"]),
     ("mac", &["00:16:3e:00:00:07"]),
     ("gatewaydev", &["eth0"]),
+    ("iface-id", &["office-web"]),
 ];
 
 #[test]
@@ -558,6 +576,32 @@ fn vif_bridge_bears_any_call_and_any_store() {
         // A bridge keeps the largest segment size that it ever had with a port; the rest of its settings is in the fingerprint.
         let after = settled(dom0.machine());
         testbed::state::assert_same(&before.without(&["links"]), &after.without(&["links"]));
+        tally
+    });
+}
+
+/// With a real Open vSwitch. What its database keeps of a call that was turned down must be nothing.
+#[test]
+fn vif_openvswitch_bears_any_call_and_any_store() {
+    on_all_hosts("vif-openvswitch", |mut dice| {
+        let dom0 = Dom0::new("dom0").unwrap();
+        let guest = Guest::new(1).unwrap();
+        for machine in [dom0.machine(), guest.machine()] {
+            machine.set_sysctl("net.ipv6.conf.default.accept_dad", "0").unwrap();
+        }
+        dom0.machine().install_scripts(&Programs::ours().unwrap()).unwrap();
+        let switch = Switch::start(dom0.machine(), &[]).unwrap();
+        switch.add_bridge("xenbr0").unwrap();
+        ip_lines(
+            dom0.machine(),
+            "link add vif1.0-emu address 02:00:00:00:00:02 type veth peer name qemu address 02:00:00:00:00:03",
+        );
+        let vif = guest.attach(&dom0, Nic::on_bridge("xenbr0")).unwrap();
+        let before = (settled(dom0.machine()), switch.ports().unwrap());
+        let tally = dom0.machine().inside(|| call_vif(&mut dice, &VIF_OPENVSWITCH, &dom0, &vif)).unwrap();
+        assert_no_marker(dom0.machine(), "vif-openvswitch");
+        testbed::state::assert_same(&before.0.without(&["links"]), &settled(dom0.machine()).without(&["links"]));
+        assert_eq!(switch.ports().unwrap(), before.1);
         tally
     });
 }
@@ -664,10 +708,11 @@ fn assert_writes_are_meant(dom0: &Dom0, place: &dyn Fn() -> String) {
 /// Takes the devices out of the bridge again, and gives them their names and settings back.
 fn detach_again(place: &dyn Fn() -> String, before: &str) {
     let script = r#"
+        ! command -v ovs-vsctl >/dev/null || for port in $(ovs-vsctl list-ports xenbr0); do ovs-vsctl del-port "$port"; done
         for path in /sys/class/net/*; do
             name=${path##*/}
             alias=$(cat "$path/ifalias")
-            case $name in xenbr0|lo|qemu|eth0|far0) continue ;; vif1.0|vif1.0-emu) old=$name ;; *-emu) old=vif1.0-emu ;; *) old=vif1.0 ;; esac
+            case $name in xenbr0|lo|qemu|eth0|far0|ovs-netdev) continue ;; vif1.0|vif1.0-emu) old=$name ;; *-emu) old=vif1.0-emu ;; *) old=vif1.0 ;; esac
             ip link set dev "$name" nomaster down
             [ "$name" = "$old" ] || ip link set dev "$name" name "$old"
             ip link set dev "$old" mtu 1500 alias ""

@@ -16,6 +16,7 @@ use crate::firewall::{DroppingChain, ForwardAccept, Masquerade};
 use crate::guest_filter::{GuestFilter, Way};
 use crate::interface_name::InterfaceName;
 use crate::mac_address::MacAddress;
+use crate::openvswitch::OvsPort;
 use crate::sysctl::Sysctl;
 use crate::vlan::{PortVlans, VlanId};
 
@@ -604,6 +605,15 @@ pub struct Host {
     /// Our signed rules in chains of others.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub forward_accepts: Vec<ForwardAccept>,
+    /// Bridges of Open vSwitch.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub ovs_bridges: BTreeSet<InterfaceName>,
+    /// Guests' ports of Open vSwitch.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ovs_ports: Vec<OvsPort>,
+    /// Names of ports of Open vSwitch that are not guests'.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub ovs_foreign: BTreeSet<InterfaceName>,
 }
 
 impl Host {

@@ -15,6 +15,7 @@ pub mod interface_name;
 pub mod invocation;
 pub mod mac_address;
 pub mod memory;
+pub mod openvswitch;
 pub mod operation;
 pub mod pass;
 pub mod plan;

@@ -14,6 +14,7 @@ use crate::guest_filter::GuestFilter;
 use crate::host::{Address, AdminState, Host, Link, Neighbour, PortSettings, Route, Rule, Switch};
 use crate::interface_name::InterfaceName;
 use crate::mac_address::MacAddress;
+use crate::openvswitch::OvsPort;
 use crate::plan::repair::repair;
 use crate::sysctl::Sysctl;
 use crate::vlan::{VlanId, VlanSpan};
@@ -343,6 +344,11 @@ pub enum Operation {
     },
     /// Holds these guests to their addresses, and no others, in one instant.
     ReplaceGuestFilters(Vec<GuestFilter>),
+    /// Makes a guest's device the port of an Open vSwitch bridge, or brings a guest's port that is there to these settings and onto this
+    /// bridge; waits until the switch has done it.
+    AddOvsPort(OvsPort),
+    /// Removes a guest's port of this name from whatever bridge holds it.
+    RemoveOvsPort(InterfaceName),
     /// Writes XenStore keys, all at once.
     WriteStore(Vec<StoreEntry>),
     /// Tells the guest's side its MTU, where it lets itself be told, and then netback that the vif is set up: in one round trip, in this
@@ -466,6 +472,14 @@ impl Operation {
                 true => vec![],
                 false => vec![Self::ReplaceGuestFilters(host.guest_filters.clone())],
             },
+            Self::AddOvsPort(port) => match host.ovs_ports.iter().find(|seen| seen.device == port.device) {
+                None => vec![Self::RemoveOvsPort(port.device.clone())],
+                Some(seen) if seen == port => vec![],
+                Some(seen) => vec![Self::AddOvsPort(seen.clone())],
+            },
+            Self::RemoveOvsPort(device) => {
+                host.ovs_ports.iter().filter(|seen| seen.device == *device).cloned().map(Self::AddOvsPort).collect()
+            }
             Self::WriteStore(entries) => entries.iter().rev().filter_map(|entry| restore_key(host, &entry.path)).collect(),
             Self::Connect { frontend, status } => {
                 [Some(status), frontend.as_ref()].into_iter().flatten().filter_map(|entry| restore_key(host, &entry.path)).collect()

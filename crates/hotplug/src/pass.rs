@@ -8,6 +8,7 @@ pub mod reload;
 mod router;
 mod vif;
 pub mod vif_bridge;
+pub mod vif_openvswitch;
 pub mod vif_routed;
 pub mod xen_network;
 

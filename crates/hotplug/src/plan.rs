@@ -13,6 +13,7 @@ pub mod repair;
 pub mod router;
 mod vif;
 pub mod vif_bridge;
+pub mod vif_openvswitch;
 pub mod vif_routed;
 
 use serde::{Deserialize, Serialize};

@@ -11,6 +11,7 @@ mod network_route;
 mod vif;
 mod vif_bridge;
 mod vif_nat;
+mod vif_openvswitch;
 mod vif_route;
 mod xen_network;
 
@@ -19,12 +20,13 @@ pub use network_nat::NETWORK_NAT;
 pub use network_route::NETWORK_ROUTE;
 pub use vif_bridge::VIF_BRIDGE;
 pub use vif_nat::VIF_NAT;
+pub use vif_openvswitch::VIF_OPENVSWITCH;
 pub use vif_route::VIF_ROUTE;
 pub use xen_network::XEN_NETWORK;
 
 /// Every program, in the order a reader meets them.
-pub static PROGRAMS: [&Program; 7] =
-    [&NETWORK_BRIDGE, &VIF_BRIDGE, &NETWORK_NAT, &VIF_NAT, &NETWORK_ROUTE, &VIF_ROUTE, &XEN_NETWORK];
+pub static PROGRAMS: [&Program; 8] =
+    [&NETWORK_BRIDGE, &VIF_BRIDGE, &NETWORK_NAT, &VIF_NAT, &NETWORK_ROUTE, &VIF_ROUTE, &VIF_OPENVSWITCH, &XEN_NETWORK];
 
 /// The version that `--version` and the man pages show.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");

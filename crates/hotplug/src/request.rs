@@ -6,5 +6,6 @@ pub mod network;
 pub mod network_bridge;
 pub mod network_nat;
 pub mod network_route;
+pub mod openvswitch;
 pub mod routed;
 pub mod vif;

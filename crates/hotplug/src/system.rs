@@ -23,6 +23,7 @@ pub mod manager;
 mod neighbour;
 pub mod network_root;
 mod observe;
+mod ovsdb;
 mod probe;
 mod release;
 mod route;
@@ -55,6 +56,7 @@ pub struct System {
     kernel: Kernel,
     store: Store,
     firewall: Firewall,
+    switch: ovsdb::Switch,
 }
 
 /// Why something could not be found out.
@@ -99,12 +101,15 @@ impl System {
         Self { store: Store::from(client), ..Self::default() }
     }
 
-    /// The connection to XenStore, opened now if it was not.
+    /// The connection to XenStore, opened now if it was not, with a new budget of time: what was done since the last use may have taken longer
+    /// than all of the old one.
     ///
     /// # Errors
     /// Where there is no store, or it does not answer.
     pub fn store(&mut self) -> xenstore::Result<&mut xenstore::Client> {
-        self.store.client()
+        let client = self.store.client()?;
+        client.renew(xenstore::DEFAULT_LIMIT);
+        Ok(client)
     }
 }
 
@@ -171,7 +176,7 @@ impl Effects for System {
 
 impl System {
     fn perform_or_tell(&mut self, operation: &Operation) -> Result<(), Cause> {
-        let Self { kernel, store, firewall } = self;
+        let Self { kernel, store, firewall, switch } = self;
         match operation {
             Operation::CreateBridge(bridge) => link::create_bridge(kernel, bridge).map_err(Cause::of_naming),
             Operation::DeleteBridge(name) => link::delete_bridge(kernel, name).map_err(Cause::of_removal),
@@ -217,6 +222,8 @@ impl System {
                 }
             }
             Operation::ReplaceGuestFilters(filters) => firewall.replace_guest_filters(filters).map_err(Cause::from),
+            Operation::AddOvsPort(port) => switch.add_port(port),
+            Operation::RemoveOvsPort(device) => switch.remove_port(device),
             Operation::WriteStore(entries) => store.write(entries).map_err(Cause::other),
             Operation::Connect { frontend, status } => store.connect(frontend.as_ref(), status).map_err(Cause::other),
             Operation::RemoveStore(path) => store.remove(path).map(|_| ()).map_err(Cause::other),

@@ -18,12 +18,13 @@ use hotplug::operation::{HookCall, Operation, Service};
 use hotplug::plan::network_bridge::{self, Asked, DefaultRoute, Names, Verdict};
 use hotplug::plan::vif_bridge::BridgeAccepts;
 use hotplug::plan::vif_routed::{Memory, Surroundings};
-use hotplug::plan::{Plan, Refusal, network_nat, network_route, router, vif_bridge, vif_routed};
+use hotplug::plan::{Plan, Refusal, network_nat, network_route, router, vif_bridge, vif_openvswitch, vif_routed};
 use hotplug::request::antispoof::{Addresses, AntiSpoof, Suspect, Wishes};
 use hotplug::request::bridge_port::{PortHardening, PortWish};
 use hotplug::request::network_bridge::{Command, NetworkBridge};
 use hotplug::request::network_nat::NetworkNat;
 use hotplug::request::network_route::NetworkRoute;
+use hotplug::request::openvswitch::{GuestIdentity, OvsBridge, external_ids};
 use hotplug::request::routed::{Routed, RoutedWords, Routing};
 use hotplug::request::vif::{BackendKeys, Cards, Coming, Vif, VifCall, VifWords, bridge_choice};
 use hotplug::sessions::{Owner, SessionKey, Sessions};
@@ -63,6 +64,7 @@ impl Case {
         match self.program.as_str() {
             "network-bridge" => self.network_bridge(),
             "vif-bridge" => self.vif_bridge(),
+            "vif-openvswitch" => self.vif_openvswitch(),
             "network-route" => self.router(Owner::NetworkRoute, self.command(), &self.host),
             "network-nat" => self.router(Owner::NetworkNat, self.command(), &self.host),
             "vif-route" => self.vif_routed(Routing::Plain),
@@ -174,6 +176,18 @@ impl Case {
         vif_routed::online(&routed, Surroundings { filter, ..around(uplink.as_ref()) }, &self.host)
     }
 
+    fn vif_openvswitch(&self) -> Result<Plan, Refusal> {
+        let Some(call) = self.vif_call()? else { return Ok(Plan::default()) };
+        let vif = Vif::new(&call, &BackendKeys::default(), |name| self.variable(name))?;
+        if call.coming == Coming::Goes {
+            return Ok(vif_openvswitch::offline(&vif, &self.host));
+        }
+        let bridge = OvsBridge::asked(self.variable("bridge"))?;
+        let guest = GuestIdentity { name: Some("web".to_owned()), uuid: Some("6f1e0a5c-41b7-4b0e-9d35-0d0c8f2b7a01".to_owned()) };
+        let ids = external_ids(&vif, &guest, self.variable("mac"), self.variable("iface_id"));
+        vif_openvswitch::online(&vif, &bridge, ids, &self.host)
+    }
+
     fn vif_bridge(&self) -> Result<Plan, Refusal> {
         let Some(call) = self.vif_call()? else { return Ok(Plan::default()) };
         let keys = BackendKeys::default();
@@ -230,6 +244,7 @@ fn normal(host: &Host) -> Host {
     host.routes.sort_by_key(|route| format!("{route:?}"));
     host.neighbours.sort_by_key(|neighbour| format!("{neighbour:?}"));
     host.rules.sort_by_key(|rule| format!("{rule:?}"));
+    host.ovs_ports.sort_by(|one, other| one.device.cmp(&other.device));
     host.links.iter_mut().for_each(|link| link.index = None);
     host
 }

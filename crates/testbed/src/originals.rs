@@ -3,7 +3,7 @@
 //! They are fetched into a cache by `tests/fetch-originals` and never installed; they are under the LGPL and never enter
 //! the repository.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::machine::{Error, Machine, Programs, Result, workspace};
@@ -26,14 +26,27 @@ impl Originals {
         Programs::in_folder(self.0.join("etc/xen/scripts"))
     }
 
+    /// The folder that the packages were unpacked to.
+    pub fn folder(&self) -> &Path {
+        &self.0
+    }
+
     /// Puts the tools into a machine's `/usr`, as on a host where the packages are installed.
     ///
     /// # Errors
     /// When the kernel cannot lay one folder over another (overlayfs).
     pub fn install_tools(&self, machine: &Machine) -> Result<()> {
-        let layers = format!("lowerdir={}:/usr", self.0.join("usr").display());
-        machine.run("mount", ["-t", "overlay", "-o", &layers, "overlay", "/usr"]).map(drop)
+        lay_over_usr(machine, &[&self.0])
     }
+}
+
+/// Lets a machine find what unpacked packages have in `usr` as if they were installed; the first folder goes before the others.
+///
+/// # Errors
+/// When the kernel cannot lay one folder over another (overlayfs).
+pub fn lay_over_usr(machine: &Machine, folders: &[&Path]) -> Result<()> {
+    let layers: String = folders.iter().map(|folder| format!("{}:", folder.join("usr").display())).collect();
+    machine.run("mount", ["-t", "overlay", "-o", &format!("lowerdir={layers}/usr"), "overlay", "/usr"]).map(drop)
 }
 
 /// The folder of programs that a script of the repository fetches from Debian, and prints: `tests/fetch-originals`, `tests/fetch-dhcp`.

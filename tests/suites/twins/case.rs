@@ -32,6 +32,8 @@ const DOMAIN: u16 = 7;
 pub enum Step {
     /// `bridge NAME`: makes a bridge with a fixed MAC address and one port, `NAME-port`, all up.
     Bridge(String),
+    /// `switch NAME`: starts Open vSwitch, where it does not run yet, and makes a bridge of it; its ports are compared from now on.
+    Switch(String),
     /// `card NAME ADDRESS...`: makes a network card of dom0 with a fixed MAC address and these addresses; it and the other end of its
     /// cable are up.
     Card(String, Vec<String>),
@@ -107,6 +109,7 @@ impl Case {
         let step = match verb {
             "nic" => return self.set_nic(rest),
             "bridge" => Step::Bridge(rest.to_owned()),
+            "switch" => Step::Switch(rest.to_owned()),
             "card" => {
                 let (name, addresses) = split(rest);
                 Step::Card(name.to_owned(), words(addresses))

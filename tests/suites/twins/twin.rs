@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 use testbed::guest::{Dom0, Guest, Hotplug, Outcome, Vif};
 use testbed::machine::{Error, Machine, Programs, Result, stable_mac};
+use testbed::openvswitch::Switch;
 use testbed::originals::Originals;
 use testbed::state::State;
 
@@ -53,6 +54,8 @@ struct Twin {
     seen: Vec<Seen>,
     variables: Vec<(String, Option<String>)>,
     files: BTreeSet<String>,
+    // Ends before its machine.
+    switch: Option<Switch>,
     vif: Vif,
     dom0: Dom0,
     // Only kept alive.
@@ -74,21 +77,26 @@ impl Twin {
         };
         // Ours call no tool; but hooks do.
         let has_hooks = case.steps.iter().any(|step| matches!(step, Step::Hook(..)));
-        if make == Make::Original || has_hooks {
-            originals.install_tools(dom0.machine())?;
-        }
+        let has_switch = case.steps.iter().any(|step| matches!(step, Step::Switch(..)));
+        let tools = (make == Make::Original || has_hooks).then(|| originals.folder());
+        let switch = match (has_switch, tools) {
+            (true, tools) => Some(Switch::start(dom0.machine(), tools.as_slice())?),
+            (false, Some(_)) => originals.install_tools(dom0.machine()).map(|()| None)?,
+            (false, None) => None,
+        };
         dom0.machine().install_scripts(&programs)?;
         dom0.machine().shell(&format!("mkdir -p {NOTES}"))?;
         let vif = guest.attach(&dom0, case.nic.clone())?;
         // The guest's side is up from the beginning, so that the carrier follows dom0's side alone.
         guest.machine().ip(&format!("link set eth{} up", case.nic.handle))?;
-        Ok(Self { make, seen: Vec::new(), variables: Vec::new(), files: BTreeSet::new(), vif, dom0, _guest: guest })
+        Ok(Self { make, seen: Vec::new(), variables: Vec::new(), files: BTreeSet::new(), switch, vif, dom0, _guest: guest })
     }
 
     fn perform(&mut self, step: &Step) -> Result<()> {
         let machine = self.dom0.machine();
         match step {
             Step::Bridge(name) => make_bridge(machine, name),
+            Step::Switch(name) => self.switch.iter().try_for_each(|switch| switch.add_bridge(name)),
             Step::Card(name, addresses) => make_card(machine, name, addresses),
             Step::File(path, line) => {
                 self.files.insert(path.clone());
@@ -138,7 +146,11 @@ impl Twin {
             let log = self.dom0.machine().read_file("/var/log/xen/xen-hotplug.log").unwrap_or_default();
             return Err(Error::new(format!("the original ended with {outcome}, which is not {ending:?}; its log: {log}")));
         }
-        let others = json!({ "exit status": outcome.status, "store": self.store(), "notes": self.notes()?, "files": self.files() });
+        let mut others =
+            json!({ "exit status": outcome.status, "store": self.store(), "notes": self.notes()?, "files": self.files() });
+        if let Some(switch) = &self.switch {
+            others["switch"] = switch.ports()?;
+        }
         let kernel = State::settled(self.dom0.machine())?;
         let run = format!("run {}: {}", self.seen.len() + 1, words.join(" "));
         self.seen.push(Seen { run, kernel_before, kernel, others, outcome });

@@ -88,6 +88,11 @@ impl Host {
                 }
             }
             Operation::ReplaceGuestFilters(filters) => self.guest_filters.clone_from(filters),
+            Operation::AddOvsPort(port) => {
+                self.ovs_ports.retain(|seen| seen.device != port.device);
+                self.ovs_ports.push(port.clone());
+            }
+            Operation::RemoveOvsPort(device) => self.ovs_ports.retain(|seen| seen.device != *device),
             Operation::WriteStore(entries) => {
                 self.store.extend(entries.iter().map(|entry| (entry.path.clone(), Some(entry.value.clone()))));
             }

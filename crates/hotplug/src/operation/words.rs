@@ -8,6 +8,7 @@ use crate::host::{
     Address, AddressFlags, AdminState, Family, LINK_SCOPE, Lifetimes, MAIN_TABLE, Neighbour, NeighbourKind, NextHop, Path,
     RawAttribute, Route, Rule, Switch, UNICAST,
 };
+use crate::openvswitch::OvsPort;
 use crate::vlan::{Egress, Ingress, VlanId, VlanSpan};
 
 impl fmt::Display for Operation {
@@ -55,6 +56,8 @@ impl fmt::Display for Operation {
                 write!(f, "filter these guests, and no others:")?;
                 filters.iter().try_for_each(|filter| write!(f, " {} ({filter})", filter.device))
             }
+            Self::AddOvsPort(port) => port.fmt(f),
+            Self::RemoveOvsPort(device) => write!(f, "ovs-vsctl --if-exists del-port {device}"),
             Self::WriteStore(entries) => {
                 f.write_str("xenstore-write")?;
                 entries.iter().try_for_each(|entry| write!(f, " {} {}", entry.path, quoted(&entry.value)))
@@ -112,6 +115,23 @@ fn write_accept(f: &mut fmt::Formatter<'_>, verb: Verb, accept: &ForwardAccept) 
             };
             write!(f, "{tool} {verb} {} {packets} -m comment --comment {signature} -j ACCEPT", chain.name)
         }
+    }
+}
+
+impl fmt::Display for OvsPort {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ovs-vsctl --may-exist add-port {} {}", self.bridge, self.device)?;
+        if let Some(tag) = self.vlans.tag {
+            write!(f, " tag={tag}")?;
+        }
+        let trunks: Vec<_> = self.vlans.trunks.iter().map(ToString::to_string).collect();
+        if !trunks.is_empty() {
+            write!(f, " trunks={}", trunks.join(","))?;
+        }
+        if !self.ids.is_empty() {
+            write!(f, " -- set interface {}", self.device)?;
+        }
+        self.ids.iter().try_for_each(|(id, value)| write!(f, " external-ids:{}={}", id.key(), quoted(value)))
     }
 }
 

@@ -90,6 +90,15 @@ pub(super) struct Decision {
     pub lock: Option<Lock>,
 }
 
+/// Whether a program runs the hooks in `vif-post.d`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Hooks {
+    /// It does.
+    Sourced,
+    /// It does not, as the script of its name does not.
+    None,
+}
+
 /// How a program decides.
 pub(super) type Decide = fn(&Asked<'_>, &mut System) -> Result<Decision, Trouble>;
 
@@ -97,7 +106,7 @@ pub(super) type Decide = fn(&Asked<'_>, &mut System) -> Result<Decision, Trouble
 ///
 /// # Errors
 /// When the interface could not be set up; the guest's toolstack has then been told through XenStore.
-pub(super) fn pass(invocation: &Invocation, way: Option<Way>, decide: Decide) -> Result<Report, Trouble> {
+pub(super) fn pass(invocation: &Invocation, way: Option<Way>, hooks: Hooks, decide: Decide) -> Result<Report, Trouble> {
     let words = VifWords {
         command: invocation.command(),
         type_if: invocation.variable("type_if"),
@@ -107,7 +116,7 @@ pub(super) fn pass(invocation: &Invocation, way: Option<Way>, decide: Decide) ->
     };
     let mut system = System::without_news();
     let result = match VifCall::parse(&words) {
-        Ok(Some(call)) => serve(invocation, &call, way, &mut system, decide),
+        Ok(Some(call)) => serve(invocation, &call, way, hooks, &mut system, decide),
         Ok(None) => Ok(Report::silent()),
         Err(refusal) => Err(refusal.into()),
     };
@@ -121,6 +130,7 @@ fn serve(
     invocation: &Invocation,
     call: &VifCall,
     way: Option<Way>,
+    hooks: Hooks,
     system: &mut System,
     decide: Decide,
 ) -> Result<Report, Trouble> {
@@ -134,13 +144,17 @@ fn serve(
         }
         Err(trouble) => return Err(trouble),
     };
+    let hooks = match hooks {
+        Hooks::Sourced => hook_call(invocation)?,
+        Hooks::None => None,
+    };
     let mut vif = describe(invocation, call, &keys)?;
     if let (Coming::Goes, None, Some(way)) = (call.coming, &vif.renamed, way)
         && keys == BackendKeys::default()
     {
         vif.renamed = name_without_store(&vif, way, system);
     }
-    let asked = Asked { vif, hooks: hook_call(invocation)?, invocation, call, keys: &keys };
+    let asked = Asked { vif, hooks, invocation, call, keys: &keys };
     let Decision { plan, host, lock: _lock } = decide(&asked, system)?;
     match (invocation.mode(), invocation.format()) {
         (Mode::DryRun, Format::Text) => Ok(Report::printed(dry_run::as_text(&plan, &host))),

@@ -1,6 +1,6 @@
 //! One pass of vif-bridge.
 
-use super::vif::{self, Asked, Decision};
+use super::vif::{self, Asked, Decision, Hooks};
 use crate::guest_filter::Way;
 use crate::host::Host;
 use crate::invocation::Invocation;
@@ -16,7 +16,7 @@ use crate::system::System;
 /// # Errors
 /// When the interface could not be set up; the guest's toolstack has then been told through XenStore.
 pub fn pass(invocation: &Invocation) -> Result<Report, Trouble> {
-    vif::pass(invocation, Some(Way::Bridged), decide)
+    vif::pass(invocation, Some(Way::Bridged), Hooks::Sourced, decide)
 }
 
 fn decide(asked: &Asked<'_>, system: &mut System) -> Result<Decision, Trouble> {

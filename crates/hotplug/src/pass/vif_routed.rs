@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::vif::{self, Asked, Decision};
+use super::vif::{self, Asked, Decision, Hooks};
 use crate::dhcp::{DhcpWish, Server, dnsmasq};
 use crate::guest_filter::{Tags, Way};
 use crate::host::{AdminState, Host};
@@ -24,7 +24,7 @@ use crate::system::state::{StateError, run_directory, state_path};
 /// # Errors
 /// When the interface could not be set up; the guest's toolstack has then been told through XenStore.
 pub fn route(invocation: &Invocation) -> Result<Report, Trouble> {
-    vif::pass(invocation, Some(Way::Routed), |asked, system| decide(asked, system, Routing::Plain))
+    vif::pass(invocation, Some(Way::Routed), Hooks::Sourced, |asked, system| decide(asked, system, Routing::Plain))
 }
 
 /// Calls of vif-nat: the same for a guest whose packets leave the host with the host's address.
@@ -32,7 +32,7 @@ pub fn route(invocation: &Invocation) -> Result<Report, Trouble> {
 /// # Errors
 /// As for [`route`].
 pub fn nat(invocation: &Invocation) -> Result<Report, Trouble> {
-    vif::pass(invocation, Some(Way::Routed), |asked, system| decide(asked, system, Routing::Translated))
+    vif::pass(invocation, Some(Way::Routed), Hooks::Sourced, |asked, system| decide(asked, system, Routing::Translated))
 }
 
 fn decide(asked: &Asked<'_>, system: &mut System, routing: Routing) -> Result<Decision, Trouble> {

@@ -1,13 +1,13 @@
 //! vif-bridge: a guest's interface becomes the port of a bridge, and leaves it again.
 
 use crate::guest_filter::{GuestFilter, Way};
-use crate::host::{Address, AdminState, Host, Link};
+use crate::host::{AdminState, Host, Link};
 use crate::interface_name::InterfaceName;
 use crate::mac_address::BACKEND_MAC;
 use crate::operation::{HookCall, LinkChange, Membership, Operation};
 use crate::plan::draft::Draft;
 use crate::plan::repair::settle_port;
-use crate::plan::vif::{announce, set_what_is_missing, settle_name};
+use crate::plan::vif::{Serving, announce, prepare, set_what_is_missing, settle_name};
 use crate::plan::{Plan, Refusal, forwarding, guest_filter};
 use crate::request::bridge_port::PortWish;
 use crate::request::vif::{Coming, Vif};
@@ -102,7 +102,8 @@ pub fn online(vif: &Vif, around: Surroundings<'_>, host: &Host) -> Result<Plan, 
     let mut draft = Draft::new(host);
     let name = settle_name(&mut draft, vif, device)?;
     let mtu = vif.mtu.bytes().unwrap_or(bridge.mtu);
-    prepare(&mut draft, &name, &bridge.name);
+    let serving = serving(&draft.host, &name, &bridge.name);
+    prepare(&mut draft, &name, serving);
     guest_filter::enforce(&mut draft, vif, &name, Way::Bridged, filter);
     forwarding::accept_bridged(&mut draft, &bridge.name);
     join(&mut draft, &name, &LinkChange { mtu: Some(mtu), ..LinkChange::port_of(&bridge.name) }, port);
@@ -123,23 +124,11 @@ fn join(draft: &mut Draft, name: &InterfaceName, port: &LinkChange, wish: &PortW
     set_what_is_missing(draft, name, &LinkChange::up());
 }
 
-/// Down, with the address that all backends share, and without network addresses of its own. A vif that serves its guest on this very
-/// bridge already is left running: only what is not as it should be is changed.
-fn prepare(draft: &mut Draft, name: &InterfaceName, bridge: &InterfaceName) {
-    let running = draft.host.link(name).is_some_and(|link| link.state == AdminState::Up && link.master.as_ref() == Some(bridge));
-    if !running {
-        set_what_is_missing(draft, name, &LinkChange::down());
-    }
-    let keep = |address: &Address| running && address.is_ipv6_link_local();
-    let addresses: Vec<_> = draft.host.addresses_of(name).rev().filter(|address| !keep(address)).cloned().collect();
-    for address in addresses {
-        draft.may(Operation::DeleteAddress(address));
-    }
-    let change = LinkChange { mac: Some(BACKEND_MAC), ..LinkChange::default() };
-    let missing = draft.host.link(name).map(|link| change.missing_from(link)).unwrap_or_default();
-    if !missing.is_empty() {
-        // A device that will not change its address works all the same.
-        draft.may(Operation::SetLink { device: name.clone(), change: missing });
+/// Whether the vif is a port of this very bridge already.
+fn serving(host: &Host, name: &InterfaceName, bridge: &InterfaceName) -> Serving {
+    match host.link(name) {
+        Some(link) if link.state == AdminState::Up && link.master.as_ref() == Some(bridge) => Serving::Already,
+        _ => Serving::NotYet,
     }
 }
 

@@ -147,15 +147,19 @@ pub(super) const NATIVE_HOOKS: Entry = Entry {
            begin with a small letter, and those of XENBUS_.",
 };
 
+/// A mark of udev's calls.
+pub(super) const UDEV_CALL: Entry = Entry {
+    subject: "UDEV_CALL",
+    text: "Set in a call by udev. Such a call does nothing and succeeds when the XenStore key libxl/disable_udev exists, because the \
+           toolstack then calls the program itself.",
+};
+
+/// Where XenStore is.
+pub(super) const XENSTORED_PATH: Entry =
+    Entry { subject: "XENSTORED_PATH, XENSTORED_RUNDIR", text: "Where the socket of XenStore is, or the folder that it is in." };
+
 /// Variables of the environment.
-pub(super) const ENVIRONMENT: &[Entry] = &[
-    Entry {
-        subject: "UDEV_CALL",
-        text: "Set in a call by udev. Such a call does nothing and succeeds when the XenStore key libxl/disable_udev exists, because \
-                   the toolstack then calls the program itself.",
-    },
-    Entry { subject: "XENSTORED_PATH, XENSTORED_RUNDIR", text: "Where the socket of XenStore is, or the folder that it is in." },
-];
+pub(super) const ENVIRONMENT: &[Entry] = &[UDEV_CALL, XENSTORED_PATH];
 
 /// What the exit status says.
 pub(super) const EXIT_STATUS: &[Entry] = &[

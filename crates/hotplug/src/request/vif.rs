@@ -176,8 +176,8 @@ fn device_name(text: &str, variable: &str) -> Result<InterfaceName, Refusal> {
 }
 
 /// The keys of a backend's folder that matter here, in the order in which [`BackendKeys::from_values`] takes their values.
-pub const BACKEND_KEYS: [&str; 11] =
-    ["vifname", "bridge", "ip", "mtu", "frontend", "vlan", "gatewaydev", "mac", "antispoof", "isolated", "type"];
+pub const BACKEND_KEYS: [&str; 12] =
+    ["vifname", "bridge", "ip", "mtu", "frontend", "vlan", "gatewaydev", "mac", "antispoof", "isolated", "type", "iface-id"];
 
 /// What a backend's folder in XenStore says: raw, as it was read.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -204,6 +204,8 @@ pub struct BackendKeys {
     pub isolated: Option<String>,
     /// What cards the guest has, for [`Cards::of_vif_type`].
     pub vif_type: Option<String>,
+    /// The port of a logical switch.
+    pub iface_id: Option<String>,
 }
 
 impl BackendKeys {
@@ -226,6 +228,7 @@ impl BackendKeys {
             antispoof: next()?,
             isolated: next()?,
             vif_type: next()?,
+            iface_id: next()?,
         })
     }
 }

@@ -5,6 +5,7 @@ use xenstore::StorePath;
 use super::{Cause, System, SystemError};
 use crate::apply::{Failure, FailureKind};
 use crate::operation::{Operation, StoreEntry};
+use crate::request::openvswitch::GuestIdentity;
 use crate::request::vif::BACKEND_KEYS;
 
 /// What XenStore says of a vif.
@@ -93,6 +94,21 @@ impl System {
         let mut keys = self.store().and_then(|store| store.read_many(&paths)).map_err(failed)?;
         let udev_disabled = keys.pop().flatten().is_some();
         Ok(BackendValues { keys, udev_disabled })
+    }
+
+    /// What the toolstack says of a guest: the node `vm` of its domain leads there (libxl_create.c, `libxl__domain_make()`). A driver domain may
+    /// not be allowed to read all of it, and what cannot be read is left out.
+    pub fn read_guest(&mut self, domain: u16) -> GuestIdentity {
+        let folder = self.text(&format!("/local/domain/{domain}/vm")).filter(|folder| folder.starts_with("/vm/"));
+        let Some(folder) = folder else { return GuestIdentity::default() };
+        GuestIdentity { name: self.text(&format!("{folder}/name")), uuid: self.text(&format!("{folder}/uuid")) }
+    }
+
+    /// The text of a node, if it can be had.
+    fn text(&mut self, path: &str) -> Option<String> {
+        let read = StorePath::parse(path).map_err(xenstore::Error::from).and_then(|path| self.store()?.read(&path));
+        let value = read.inspect_err(|error| log::debug!("{error}")).ok()??;
+        String::from_utf8(value).ok().filter(|text| !text.is_empty())
     }
 
     /// Writes `entries` at once, but only where `folder` still exists.

@@ -1,4 +1,5 @@
-//! README's first command, behind `scripts/demo`: a simulated Xen host gets a bridge and two guests, and is put back.
+//! README's first command, behind `scripts/demo`: a simulated Xen host gets a bridge and two guests, and is put back. With the word `ovn`: two
+//! hosts share a logical switch.
 //!
 //! Everything happens in namespaces this program makes. They end with it, however it ends.
 
@@ -17,8 +18,20 @@ const OUTSIDE: &str = "198.51.100.10";
 /// The widest text of a step, so that the times stand in a column.
 const COLUMN: usize = 68;
 
+#[path = "demo/ovn.rs"]
+mod ovn;
+
 fn main() -> ExitCode {
-    println!("A simulated Xen host with two guests, in namespaces of its own. Nothing of this machine is touched.\n");
+    let words: Vec<_> = std::env::args().skip(1).collect();
+    let (what, show): (_, fn() -> Result<()>) = match words.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
+        [] => ("A simulated Xen host with two guests", show),
+        ["ovn"] => ("Two simulated Xen hosts with a guest each, on one logical switch of OVN", ovn::show),
+        _ => {
+            eprintln!("demo takes the word ovn, or none");
+            return ExitCode::FAILURE;
+        }
+    };
+    println!("{what}, in namespaces of its own. Nothing of this machine is touched.\n");
     let start = Instant::now();
     match show() {
         Ok(()) => {

@@ -1,0 +1,52 @@
+//! One pass of vif-openvswitch.
+
+use super::vif::{self, Asked, Decision, Hooks};
+use crate::host::Host;
+use crate::invocation::Invocation;
+use crate::plan::vif_openvswitch as recipe;
+use crate::report::{Report, Trouble};
+use crate::request::openvswitch::{OvsBridge, external_ids};
+use crate::request::vif::{Coming, Vif};
+use crate::system::System;
+
+/// Calls of vif-openvswitch: makes a guest's interface a port of an Open vSwitch bridge, or takes it out again.
+///
+/// # Errors
+/// When the interface could not be set up; the guest's toolstack has then been told through XenStore.
+pub fn pass(invocation: &Invocation) -> Result<Report, Trouble> {
+    vif::pass(invocation, None, Hooks::None, |asked, system| match asked.call.coming {
+        Coming::Comes => online(asked, system),
+        Coming::Goes => offline(asked, system),
+    })
+}
+
+fn online(asked: &Asked<'_>, system: &mut System) -> Result<Decision, Trouble> {
+    let bridge = OvsBridge::asked(asked.value(asked.keys.bridge.as_deref(), "bridge"))?;
+    let mut host = links(system, &asked.vif)?;
+    // Of this a guest may read: the name is in its own configuration. What the database says of the rest stays in the log.
+    system.note_ovs_ports(&mut host, &asked.vif, Some(&bridge.name))?;
+    let guest = system.read_guest(asked.vif.numbers().0);
+    let mac = asked.keys.mac.as_deref();
+    let ids = external_ids(&asked.vif, &guest, mac, asked.value(asked.keys.iface_id.as_deref(), "iface_id"));
+    let plan = recipe::online(&asked.vif, &bridge, ids, &host)?;
+    Ok(Decision { plan, host, lock: None })
+}
+
+/// A switch that does not answer must not keep a dead guest's interface up.
+fn offline(asked: &Asked<'_>, system: &mut System) -> Result<Decision, Trouble> {
+    let mut host = links(system, &asked.vif)?;
+    if let Err(error) = system.note_ovs_ports(&mut host, &asked.vif, None) {
+        log::warn!("{error}; a port of {} in its database stays there", asked.vif.device);
+    }
+    Ok(Decision { plan: recipe::offline(&asked.vif, &host), host, lock: None })
+}
+
+/// The links that the plan looks at, and the addresses of the vif.
+fn links(system: &mut System, vif: &Vif) -> Result<Host, Trouble> {
+    let names: Vec<_> = vif.names().cloned().collect();
+    let mut host = Host { links: system.links(&names)?, ..Host::default() };
+    if let Some(device) = vif.leftover(&host).map(|link| link.name.clone()) {
+        host.addresses = system.addresses(&device)?;
+    }
+    Ok(host)
+}
