@@ -29,7 +29,7 @@ use hotplug::sessions::{Owner, SessionKey, Sessions};
 use hotplug::system::{Depth, System};
 use testbed::guest::{Dom0, Guest, Nic};
 use testbed::machine::{Machine, wait_for};
-use testbed::openvswitch::Switch;
+use testbed::openvswitch;
 use testbed::state::State;
 
 #[path = "common/lan.rs"]
@@ -348,7 +348,7 @@ fn vif_online_on_a_switch() {
     for machine in [dom0.machine(), guest.machine()] {
         machine.set_sysctl("net.ipv6.conf.default.accept_dad", "0").unwrap();
     }
-    let switch = Switch::start(dom0.machine(), &[]).unwrap();
+    let switch = openvswitch::Switch::start(dom0.machine(), &[]).unwrap();
     switch.add_bridge("ovsbr0").unwrap();
     let nic = Nic { mtu: Some(1400), vifname: Some("guest".to_owned()), ..Nic::on_bridge("ovsbr0.7") };
     let _vif = guest.attach(&dom0, nic).unwrap();

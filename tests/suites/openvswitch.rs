@@ -184,6 +184,18 @@ fn a_bridge_that_is_missing_is_named() {
     assert!(vif.backend("hotplug-error").unwrap().unwrap().contains("ovsbr9"));
 }
 
+/// A guest must not be told that it is kept apart where it is not.
+#[test]
+fn a_wish_that_is_not_kept_is_refused() {
+    let (dom0, switch) = dom0_with_switch();
+    let (_guest, vif) = attach(&dom0, 1, Nic { vlan: Some("10p".to_owned()), ..nic("ovsbr0") });
+    assert_fails(&vif, &["vlan=10p is not for vif-openvswitch", "bridge=ovsbr0.7"]);
+    dom0.store().write(&format!("{}/vlan", vif.backend_path()), "").unwrap();
+    dom0.store().write(&format!("{}/antispoof", vif.backend_path()), "yes").unwrap();
+    assert_fails(&vif, &["antispoof=yes is not for vif-openvswitch", "port security"]);
+    assert_eq!(ports(&switch, "ovsbr0"), Vec::<String>::new());
+}
+
 #[test]
 fn a_dry_run_prints_what_an_administrator_would_type() {
     let (dom0, switch) = dom0_with_switch();
