@@ -473,7 +473,12 @@ impl Operation {
                 false => vec![Self::ReplaceGuestFilters(host.guest_filters.clone())],
             },
             Self::AddOvsPort(port) => match host.ovs_ports.iter().find(|seen| seen.device == port.device) {
-                None => vec![Self::RemoveOvsPort(port.device.clone())],
+                None => {
+                    // ovs-vswitchd gives the device back with flags that it remembers, and may set up what is down by now.
+                    let down = host.link(&port.device).filter(|link| link.state == AdminState::Down);
+                    let down = down.map(|link| Self::SetLink { device: link.name.clone(), change: LinkChange::down() });
+                    std::iter::once(Self::RemoveOvsPort(port.device.clone())).chain(down).collect()
+                }
                 Some(seen) if seen == port => vec![],
                 Some(seen) => vec![Self::AddOvsPort(seen.clone())],
             },

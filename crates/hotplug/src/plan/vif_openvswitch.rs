@@ -110,11 +110,12 @@ fn is_ours(vif: &Vif, port: &OvsPort) -> bool {
 #[must_use]
 pub fn offline(vif: &Vif, host: &Host) -> Plan {
     let mut draft = Draft::new(host);
-    if let Some(Link { name, state: AdminState::Up, .. }) = vif.leftover(host) {
-        draft.may(Operation::SetLink { device: name.clone(), change: LinkChange::down() });
-    }
     for port in host.ovs_ports.iter().filter(|port| is_ours(vif, port)) {
         draft.may(Operation::RemoveOvsPort(port.device.clone()));
+    }
+    // Last: ovs-vswitchd gives a device back with flags that it remembers, and may set up what was set down before.
+    if let Some(Link { name, state: AdminState::Up, .. }) = vif.leftover(host) {
+        draft.may(Operation::SetLink { device: name.clone(), change: LinkChange::down() });
     }
     for name in vif.names().filter(|name| host.ovs_foreign.contains(*name)) {
         draft.plan.notes.push(format!("Open vSwitch has a port {name} that is not a guest's: it stays as it is"));
