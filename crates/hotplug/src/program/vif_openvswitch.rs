@@ -51,6 +51,7 @@ pub static VIF_OPENVSWITCH: Program = Program {
             description: &["As offline does for a vif."],
         },
     ],
+    operands: &[],
     variables: &[
         vif::VIF,
         vif::INTERFACE,

@@ -22,8 +22,7 @@ const FAMILIES: [ChainFamily; 2] = [ChainFamily::Ip, ChainFamily::Ip6];
 
 /// Notes the chains that drop, and our own rules for `devices` in them.
 pub(super) fn observe(host: &mut Host, devices: &[InterfaceName]) -> Result<(), String> {
-    let settings = own_network_folder();
-    for family in FAMILIES.into_iter().filter(|family| is_in_use(&settings, *family)) {
+    for family in families_in_use() {
         let listing = output_of(&tool(family)?, &["-w", "5", "-S", "FORWARD"], LIMIT)?;
         let chain =
             ForwardChain { keeper: ChainKeeper::LegacyTables, family, table: "filter".to_owned(), name: "FORWARD".to_owned() };
@@ -41,7 +40,7 @@ pub(super) fn observe(host: &mut Host, devices: &[InterfaceName]) -> Result<(), 
 /// Every rule of ours in those chains, whatever device it is for.
 pub(super) fn signed() -> Result<Vec<ForwardAccept>, String> {
     let mut accepts = vec![];
-    for family in FAMILIES.into_iter().filter(|family| is_in_use(*family)) {
+    for family in families_in_use() {
         let listing = output_of(&tool(family)?, &["-w", "5", "-S", "FORWARD"], LIMIT)?;
         let chain =
             ForwardChain { keeper: ChainKeeper::LegacyTables, family, table: "filter".to_owned(), name: "FORWARD".to_owned() };
@@ -50,6 +49,11 @@ pub(super) fn signed() -> Result<Vec<ForwardAccept>, String> {
         }
     }
     Ok(accepts)
+}
+
+fn families_in_use() -> impl Iterator<Item = ChainFamily> {
+    let folder = own_network_folder();
+    FAMILIES.into_iter().filter(move |family| is_in_use(&folder, *family))
 }
 
 /// Whether the kernel keeps a filter table of this family (net/netfilter/x_tables.c, `xt_table_seq_show()`).
