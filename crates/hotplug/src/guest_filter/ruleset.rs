@@ -269,6 +269,16 @@ fn transport(offset: u32, length: u32) -> Selector {
     Selector::Payload { base: PayloadBase::Transport, offset, length }
 }
 
+/// What follows the IP header, by its place in it. Nearly every packet is decided by this, and by what version it is of it is here already,
+/// so that is not asked again as the rules for less common packets do.
+fn upper_header_is(offset: u32, protocol: Protocol) -> Statement {
+    Selector::Payload { base: PayloadBase::Network, offset, length: 1 }.is(Value::Bytes(vec![protocol.0]))
+}
+
+fn source_port_is_not(port: u16) -> Statement {
+    transport(0, 2).is_not(Value::Bytes(port.to_be_bytes().to_vec()))
+}
+
 fn type_is(icmp: Icmpv6Type) -> Statement {
     Selector::Icmpv6Type.is(Value::from(icmp))
 }
@@ -450,6 +460,8 @@ impl Rules {
         let routers_word =
             |number: u8| Rule::new([Selector::IcmpType.is(Value::U8(number)), self.is_strict(), goto(&self.refused)]);
         chain.rules = vec![
+            Rule::new([upper_header_is(9, Protocol::TCP), Statement::ACCEPT]),
+            Rule::new([upper_header_is(9, Protocol::UDP), source_port_is_not(67), Statement::ACCEPT]),
             Rule::new([Selector::UdpSource.is(Value::Port(67)), self.is_strict(), goto(&self.refused)]),
             routers_word(5),
             routers_word(9),
@@ -462,8 +474,8 @@ impl Rules {
     fn known6(&self) -> Chain {
         let mut chain = Chain::regular(self.known6.clone());
         chain.rules = vec![
-            Rule::new([next_header(Protocol::TCP.0), Statement::ACCEPT]),
-            Rule::new([next_header(Protocol::UDP.0), Selector::UdpSource.is_not(Value::Port(547)), Statement::ACCEPT]),
+            Rule::new([upper_header_is(6, Protocol::TCP), Statement::ACCEPT]),
+            Rule::new([upper_header_is(6, Protocol::UDP), source_port_is_not(547), Statement::ACCEPT]),
             Rule::new([next_header(Protocol::ICMPV6.0), goto(&self.icmp6)]),
             Rule::new([self.is_strict(), goto(&self.headers6)]),
             Rule::new([goto(&self.upper6)]),

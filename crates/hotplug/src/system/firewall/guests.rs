@@ -66,6 +66,7 @@ impl Firewall {
                 let mut old = elements_that_differ(seen, filter)?;
                 if seen.mac != filter.mac {
                     old.extend(announcements(connection, seen)?);
+                    old.sort();
                 }
                 take_out(&mut batch, filter.way, &old)?;
                 put_in(&mut batch, filter.way, &elements_that_differ(filter, seen)?)?;
@@ -235,12 +236,15 @@ fn take_out(batch: &mut Batch, way: Way, elements: &[(GuestSet, Element)]) -> Re
     each_set(way, elements, |set, elements| batch.delete_elements(set, Ranges::None, elements))
 }
 
-/// Hands on the elements set by set, for every table that has them, the one that the interface is found by last.
+/// Hands on the elements set by set, for every table that has them, the one that the interface is found by last. They are in the order of
+/// their sets.
 fn each_set(way: Way, elements: &[(GuestSet, Element)], mut act: impl FnMut(SetId, Vec<Element>)) -> Result<()> {
     for family in way.families().iter().rev() {
-        for set in GuestSet::ALL.into_iter().rev().filter(|set| set.is_in(*family)) {
-            let of_set = elements.iter().filter(|(of, _)| *of == set).map(|(_, element)| element.clone());
-            act(set_of(*family, set)?, of_set.collect());
+        let table = ruleset::table_id(*family)?;
+        for of_set in elements.chunk_by(|(one, _), (other, _)| one == other).rev() {
+            if let Some((set, _)) = of_set.first().filter(|(set, _)| set.is_in(*family)) {
+                act(table.set(&set.name()?), of_set.iter().map(|(_, element)| element.clone()).collect());
+            }
         }
     }
     Ok(())
@@ -262,6 +266,7 @@ fn let_end(connection: &mut Connection, filter: &GuestFilter, elements: &[(Guest
 fn all_elements(connection: &mut Connection, filter: &GuestFilter) -> Result<Vec<(GuestSet, Element)>> {
     let mut elements = filter.elements()?;
     elements.extend(announcements(connection, filter)?);
+    elements.sort();
     Ok(elements)
 }
 
