@@ -599,7 +599,7 @@ fn a_killed_run_is_taken_back_by_the_next_one_of_either_program() {
         let mut child = command(&lan, words).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
         // Killed at different moments after its first step was written down.
         while !has_journal(&lan) && child.try_wait().unwrap().is_none() {}
-        sleep(Duration::from_micros(100 * attempt));
+        sleep(Duration::from_micros(25 * attempt));
         // The child is nsenter, which has become the program by exec.
         let _ = child.kill();
         child.wait().unwrap();
