@@ -45,6 +45,9 @@ const MOST_MESSAGES: usize = 1_000_000;
 /// The kernel puts no more into one datagram of a list (net/netlink/af_netlink.c, `netlink_dump()`).
 const DATAGRAM_MAX: usize = 32 * 1024;
 
+/// How large the first datagram of a list is at most (`NLMSG_GOODSIZE`, less than a page).
+const FIRST_DATAGRAM_MAX: usize = 4 * 1024;
+
 /// How much of an act an error shows: its beginning is enough to recognise it, and it may name thousands of elements.
 const ACT_SHOWN: usize = 240;
 
@@ -183,6 +186,8 @@ impl Connection {
         append_message(&mut packet, kind_of(message.kind), flags, sequence, message.family.number(), 0, &message.body);
         // The rest of the list is never asked for. A socket does one list at a time, so this one has one of its own.
         let mut other = Self::open()?;
+        // While the first datagram is taken the kernel makes the next one, as large as there is room for now (netlink_recvmsg()).
+        other.buffer = Vec::with_capacity(FIRST_DATAGRAM_MAX);
         other.transmit(&packet)?;
         other.receive(0)?;
         let Self { socket, buffer, .. } = other;
