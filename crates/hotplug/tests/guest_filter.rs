@@ -155,3 +155,22 @@ fn many_at_once_find_one_table() {
         assert!(!left.contains("elements"), "{left}");
     }
 }
+
+#[test]
+fn a_guest_comes_while_the_last_one_takes_the_tables_along() {
+    let machine = Machine::new("dom0").unwrap();
+    for way in [Way::Bridged, Way::Routed] {
+        std::thread::scope(|scope| {
+            for device in ["vif1.0", "vif2.0"] {
+                let (machine, filter) = (&machine, guest(device, way, &["192.0.2.1"]));
+                scope.spawn(move || {
+                    for _ in 0..40 {
+                        set(machine, &filter);
+                        assert_eq!(seen(machine, way, device).as_ref(), Some(&filter));
+                        delete(machine, &filter).unwrap();
+                    }
+                });
+            }
+        });
+    }
+}

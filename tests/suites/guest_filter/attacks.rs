@@ -10,7 +10,7 @@ use testbed::frame::icmpv6::{
 };
 use testbed::frame::ipv6::{ALL_DHCP_SERVERS, ALL_MLD_ROUTERS, ALL_NODES, Extension, ROUTER_ALERT, filler, link_local, nothing};
 use testbed::frame::link_control::{cisco_discovery, link_layer_discovery, port_access, spanning_tree};
-use testbed::frame::upper::{icmp, ping, tcp_syn, udp};
+use testbed::frame::upper::{IGMP, Segment, icmp, ping, tcp_syn, udp};
 use testbed::frame::{BROADCAST, CUSTOMER, Ethernet, Frame, Mac, Marker, Payload, SERVICE, icmpv6};
 
 use crate::case::table;
@@ -166,15 +166,30 @@ table! { DISCOVERY:
     Strict EVERYWHERE "a router advertisement behind a header of options" |c, n| vec![c.nd(router_advertisement(&[NdOption::Unknown(n)])).extended(Extension::Destination(Vec::new())).frame()];
     Strict EVERYWHERE "a router advertisement behind a hop-by-hop header" |c, n| vec![c.nd(router_advertisement(&[NdOption::Unknown(n)])).extended(Extension::HopByHop(ROUTER_ALERT.to_vec())).frame()];
     Ip BRIDGED "a router advertisement as a fragment that is whole" |c, n| vec![c.nd(router_advertisement(&[NdOption::Unknown(n)])).extended(Extension::AtomicFragment).frame()];
-    Strict BRIDGED "a router advertisement in fragments, the first of which hides it" |c, n| {
+    Ip BRIDGED "a router advertisement in fragments, the first of which hides it" |c, n| {
         let options = Extension::Destination(filler(&n.bytes()));
         c.nd(router_advertisement(&[])).extended(options).fragments(16)
+    };
+    Ip BRIDGED "a neighbour advertisement of another guest's address in fragments, the first of which hides it" |c, n| {
+        let options = Extension::Destination(filler(&n.bytes()));
+        c.nd(neighbour_advertisement(n, OVERRIDE, OTHER6, &[NdOption::TargetLinkLayer(ME)])).extended(options).fragments(16)
+    };
+    Ip BRIDGED "a neighbour advertisement of another guest's address that says to be longer than its frame" |c, n| {
+        let draft = c.nd(neighbour_advertisement(n, OVERRIDE, OTHER6, &[NdOption::TargetLinkLayer(ME)]));
+        let mut packet = draft.ip.carrying(draft.segment);
+        packet.bytes[4] = 0xff;
+        vec![draft.ethernet.carrying(packet)]
     };
     Strict EVERYWHERE "a redirect from the guest's own link-local address" |c, n| vec![c.nd(redirect(n, my_link_local(), FAR6, &[NdOption::TargetLinkLayer(ME)])).frame()];
     Ip EVERYWHERE "a redirect from the gateway's link-local address" |c, n| vec![c.nd(redirect(n, my_link_local(), FAR6, &[NdOption::TargetLinkLayer(ME)])).from(ip6("fe80::1")).frame()];
     Strict EVERYWHERE "a redirect of IPv4 from the guest's own address" |c, n| vec![c.v4(n).with(icmp(5, 1, MY4.octets(), &n.bytes())).frame()];
     Ip EVERYWHERE "a redirect of IPv4 from the gateway" |c, n| vec![c.v4(n).from(c.gateway4).with(icmp(5, 1, MY4.octets(), &n.bytes())).frame()];
 
+    Strict BRIDGED "a question for multicast listeners of IPv4 from the guest's own address" |c, n| {
+        let mut draft = c.v4(n).to(ip4(224, 0, 0, 1)).options(&[0x94, 4, 0, 0]);
+        draft.ethernet.destination = Mac([1, 0, 0x5e, 0, 0, 1]);
+        vec![draft.with(Segment::raw(IGMP, [&[0x11, 100, 0xee, 0x9b, 0, 0, 0, 0], &n.bytes()[..]].concat())).frame()]
+    };
     Strict EVERYWHERE "a question for multicast listeners from the guest's own link-local address" |c, n| vec![c.nd(listener_query(n)).hops(1).extended(Extension::HopByHop(ROUTER_ALERT.to_vec())).frame()];
     Ip EVERYWHERE "a question for multicast listeners from ::" |c, n| vec![c.nd(listener_query(n)).hops(1).from(Ipv6Addr::UNSPECIFIED).extended(Extension::HopByHop(ROUTER_ALERT.to_vec())).frame()];
     Ip EVERYWHERE "a report of a multicast listener from another link-local address" |c, n| vec![c.nd(listener_report_v2(ip6("ff02::fb"), n)).hops(1).from(ip6("fe80::143")).to(ALL_MLD_ROUTERS).extended(Extension::HopByHop(ROUTER_ALERT.to_vec())).frame()];
@@ -188,6 +203,9 @@ table! { EXTENSIONS:
     Strict EVERYWHERE "a header of options for the receiver" |c, n| vec![c.v6(n).extended(Extension::Destination(Vec::new())).frame()];
     Strict EVERYWHERE "a hop-by-hop header before something that is no MLD" |c, n| vec![c.v6(n).extended(Extension::HopByHop(Vec::new())).frame()];
     Strict EVERYWHERE "a hop-by-hop header before a Routing header" |c, n| vec![c.v6(n).extended(Extension::HopByHop(Vec::new())).extended(Extension::Routing(0, vec![FAR6])).frame()];
+    Strict BRIDGED "a Routing header behind two fragment headers" |c, n| {
+        vec![c.v6(n).extended(Extension::AtomicFragment).extended(Extension::AtomicFragment).extended(Extension::Routing(0, vec![FAR6])).frame()]
+    };
     Strict EVERYWHERE "a header of mobility" |c, n| vec![c.v6(n).extended(Extension::Other(135, Vec::new())).frame()];
     Strict EVERYWHERE "a header of host identity" |c, n| vec![c.v6(n).extended(Extension::Other(139, Vec::new())).frame()];
     Strict EVERYWHERE "a header of shim6" |c, n| vec![c.v6(n).extended(Extension::Other(140, Vec::new())).frame()];
@@ -233,6 +251,12 @@ table! { OTHER_PROTOCOLS:
     Ip BRIDGED "an IPv4 packet that Ethernet calls IPv6" |c, n| {
         let inner = c.v4(n);
         vec![inner.ethernet.carrying(Payload { kind: 0x86dd, ..inner.ip.carrying(inner.segment) })]
+    };
+    Ip BRIDGED "a DHCP offer that says to be longer than its frame" |c, n| {
+        let draft = c.v4(n).broadcast().with(dhcp(Message::Offer, OTHER, OTHER4, n));
+        let mut packet = draft.ip.carrying(draft.segment);
+        packet.bytes[2] = 0xff;
+        vec![draft.ethernet.carrying(packet)]
     };
     Ip BRIDGED "an IPv4 header that is cut short" |_, n| {
         let bytes = [&[0x45, 0][..], &n.bytes()].concat();

@@ -9,7 +9,7 @@
 //! - A link-local IPv6 address is the guest's own if it follows from its Ethernet address, or if the guest has asked for it by duplicate
 //!   address detection before any other guest had it, and nobody who is not filtered (the host, a router) has said that it is theirs (as FCFS SAVI does, RFC 6620). How often a guest may do so is limited.
 //! - Nothing else passes: no other protocol, no VLAN tag unless it is allowed, nothing that cannot be understood.
-//! - `strict` takes away what only servers and routers say: DHCP answers, router advertisements, redirects, MLD queries; and the extension
+//! - `strict` takes away what only servers and routers say: DHCP answers, router advertisements, redirects, IGMP and MLD queries; and the extension
 //!   headers that no guest needs (RFC 7045): routing, destination options, mobility; hop-by-hop options but for MLD.
 //!
 //! What a guest is sent is not looked at. The likeliest packets come first: one that is known by its source address meets one lookup.
@@ -186,6 +186,10 @@ const LINK_LOCAL_GROUPS: ([u8; 6], u8) = ([0x01, 0x80, 0xc2, 0, 0, 0], 44);
 const NEEDLESS_HEADERS: [u8; 5] = [43, 60, 135, 139, 140];
 /// `IPPROTO_HOPOPTS`
 const HOP_BY_HOP: u8 = 0;
+/// `IPPROTO_FRAGMENT`: only the first of two such headers is looked at, and no host sends two.
+const FRAGMENT: u8 = 44;
+/// `IPPROTO_IGMP`
+const IGMP: Protocol = Protocol(2);
 
 /// The empty table of a family.
 ///
@@ -299,6 +303,11 @@ fn option_is(at: u32, option: [u8; 2]) -> Statement {
 const SOURCE_LINK_LAYER: [u8; 2] = [1, 1];
 const TARGET_LINK_LAYER: [u8; 2] = [2, 1];
 const NONCE: [u8; 2] = [14, 1];
+
+/// The upper protocol has been found.
+fn is_understood() -> Statement {
+    Selector::L4Protocol.is(Field::Range(Value::from(Protocol(0)), Value::from(Protocol(255))))
+}
 
 /// What a message of neighbour discovery is about is a link-local address (fe80::/10).
 fn target_is_link_local() -> Statement {
@@ -465,7 +474,16 @@ impl Rules {
             Rule::new([Selector::UdpSource.is(Value::Port(67)), self.is_strict(), goto(&self.refused)]),
             routers_word(5),
             routers_word(9),
-            Rule::new([Statement::ACCEPT]),
+            // IGMP's membership query (RFC 3376).
+            Rule::new([
+                Selector::L4Protocol.is(Value::from(IGMP)),
+                transport(0, 1).is(Value::Bytes(vec![0x11])),
+                self.is_strict(),
+                goto(&self.refused),
+            ]),
+            // A header that contradicts itself or its frame has no upper protocol (nft_set_pktinfo_ipv4_validate()).
+            Rule::new([is_understood(), Statement::ACCEPT]),
+            self.refuse(),
         ];
         chain
     }
@@ -492,7 +510,7 @@ impl Rules {
         chain.rules.extend(
             NEEDLESS_HEADERS
                 .into_iter()
-                .chain([HOP_BY_HOP])
+                .chain([HOP_BY_HOP, FRAGMENT])
                 .map(|number| Rule::new([behind_fragment(number), goto(&self.refused)])),
         );
         chain.rules.push(Rule::new([Selector::UdpSource.is(Value::Port(547)), goto(&self.refused)]));
@@ -504,11 +522,10 @@ impl Rules {
     /// (RFC 7112).
     fn upper6(&self) -> Chain {
         let mut chain = Chain::regular(self.upper6.clone());
-        let any = Field::Range(Value::from(Protocol(0)), Value::from(Protocol(255)));
         chain.rules = vec![
             Rule::new([is_later_fragment(), Statement::ACCEPT]),
             Rule::new([Selector::L4Protocol.is(Value::from(Protocol::ICMPV6)), goto(&self.icmp6)]),
-            Rule::new([Selector::L4Protocol.is(any), Statement::ACCEPT]),
+            Rule::new([is_understood(), Statement::ACCEPT]),
             self.refuse(),
         ];
         chain
@@ -517,6 +534,7 @@ impl Rules {
     /// ICMPv6 from an address of the guest's. Neighbour discovery's messages must end behind the one option that we look at.
     fn icmp6(&self) -> Chain {
         let mut chain = Chain::regular(self.icmp6.clone());
+        let any = Field::Range(Value::from(Icmpv6Type(0)), Value::from(Icmpv6Type(255)));
         let up_to_echo = Field::Range(Value::from(Icmpv6Type(0)), Value::from(Icmpv6Type::ECHO_REPLY));
         let router_solicitation = || type_is(Icmpv6Type::ROUTER_SOLICIT);
         let accept = |what: Icmpv6Type| Rule::new([type_is(what), Statement::ACCEPT]);
@@ -544,7 +562,9 @@ impl Rules {
             accept(Icmpv6Type::LISTENER_REPORT_V2),
             Rule::new([is_later_fragment(), Statement::ACCEPT]),
             Rule::new([self.is_strict(), goto(&self.refused)]),
-            Rule::new([Statement::ACCEPT]),
+            // A first fragment may end before its type, so that the message comes together behind us only (RFC 7112).
+            Rule::new([Selector::Icmpv6Type.is(any), Statement::ACCEPT]),
+            self.refuse(),
         ];
         chain
     }

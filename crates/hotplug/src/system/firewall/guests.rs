@@ -12,6 +12,8 @@ use crate::interface_name::InterfaceName;
 
 /// How often the kernel is asked again after somebody else changed what we had just looked at.
 const ATTEMPTS: usize = 3;
+/// The same where a guest would be left without a network: guests that come and go at once overtake us more than once.
+const ATTEMPTS_TO_SET: usize = 10;
 /// How long an element lives that is to end. The kernel counts in its own ticks of 1 to 10 ms.
 const END: Duration = Duration::from_millis(1);
 /// How often the end of an old filter is looked for.
@@ -43,12 +45,19 @@ impl Firewall {
 
     /// Filters an interface, in place of whatever filter it has. The kernel changes from the one to the other in one instant.
     pub fn set_guest_filter(&mut self, filter: &GuestFilter) -> Result<()> {
-        match self.try_to_set(filter) {
-            // Another run made the tables between our look and our change.
-            Err(FirewallError::NfTables(error)) if error.is(Errno::EEXIST) => self.try_to_set(filter),
-            result => result,
+        // Another run made the tables between our look and our change, or took them away with their last guest.
+        let overtaken = |error: &FirewallError| match error {
+            FirewallError::NfTables(error) => error.is(Errno::EEXIST) || error.is(Errno::ENOENT),
+            _ => false,
+        };
+        let mut result = self.try_to_set(filter);
+        for _ in 1..ATTEMPTS_TO_SET {
+            if !result.as_ref().is_err_and(overtaken) {
+                break;
+            }
+            result = self.try_to_set(filter);
         }
-        .map_err(|error| match error {
+        result.map_err(|error| match error {
             FirewallError::NfTables(error) => FirewallError::Unfiltered(error),
             other => other,
         })
