@@ -5,7 +5,7 @@
 use std::path::Path;
 
 use hotplug::apply::{Effects, FailureKind};
-use hotplug::guest_filter::{GuestFilter, Strictness, Tags, Way, ruleset};
+use hotplug::guest_filter::{GuestFilter, GuestSet, Strictness, Tags, Way, ruleset};
 use hotplug::host::Host;
 use hotplug::interface_name::InterfaceName;
 use hotplug::operation::{Operation, Unfilter};
@@ -172,5 +172,19 @@ fn a_guest_comes_while_the_last_one_takes_the_tables_along() {
                 });
             }
         });
+    }
+}
+
+/// nft takes no keyword of its language for the name of a set.
+#[test]
+fn nft_can_name_every_set() {
+    let machine = Machine::new("dom0").unwrap();
+    for way in [Way::Bridged, Way::Routed] {
+        set(&machine, &guest("vif1.0", way, &["192.0.2.1"]));
+        for family in way.families() {
+            for of_family in GuestSet::ALL.into_iter().filter(|of_all| of_all.is_in(*family)) {
+                machine.run("nft", ["list", "set", &family.to_string(), ruleset::TABLE, of_family.word()]).unwrap();
+            }
+        }
     }
 }

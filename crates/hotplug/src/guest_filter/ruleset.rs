@@ -97,9 +97,10 @@ impl GuestSet {
             Self::Strict => "strict",
             Self::Tagged => "tagged",
             Self::Macs => "macs",
-            Self::Ip4 => "ip4",
+            // nft takes no keyword for a name, not even from its own list (`ip6` is one).
+            Self::Ip4 => "addresses4",
             Self::Networks4 => "networks4",
-            Self::Ip6 => "ip6",
+            Self::Ip6 => "addresses6",
             Self::Networks6 => "networks6",
             Self::Claimed => "claimed",
             Self::Announced => "announced",
