@@ -32,7 +32,7 @@ fn other_protocol(kind: u16, marker: Marker) -> Frame {
 }
 
 /// Segments longer than two headers, with the marker in the first part.
-fn long(marker: Marker) -> testbed::frame::upper::Segment {
+fn long(marker: Marker) -> Segment {
     let mut data = marker.bytes();
     data.resize(48, 0);
     udp(1000, 2000, &data)
