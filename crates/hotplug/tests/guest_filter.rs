@@ -40,7 +40,11 @@ fn guest(device: &str, way: Way, addresses: &[&str]) -> GuestFilter {
 }
 
 fn perform(machine: &Machine, operation: &Operation) -> Result<(), FailureKind> {
-    machine.inside(|| System::open().perform(operation).map_err(|failure| failure.kind)).unwrap()
+    let performed = machine.inside(|| System::open().perform(operation)).unwrap();
+    performed.map_err(|failure| {
+        eprintln!("{failure}");
+        failure.kind
+    })
 }
 
 fn set(machine: &Machine, filter: &GuestFilter) {
