@@ -4,6 +4,7 @@ pub mod advertisement;
 pub mod bench;
 pub mod frame;
 pub mod guest;
+pub mod kill;
 pub mod machine;
 pub mod openvswitch;
 pub mod originals;

@@ -76,7 +76,7 @@ impl State {
             let proxy = json("ip", &format!("-j {flag} neighbour show proxy"))?;
             part(&format!("proxy neighbours {family}"), sorted(proxy));
         }
-        part("bridge ports", by_name(json("bridge", "-d -j link show")?, "ifname"));
+        part("bridge ports", bridge_ports(json("bridge", "-d -j link show")?));
         part("forwarding", forwarding(json("bridge", "-d -j fdb show")?));
         part("filters", filters(json("nft", "-j list ruleset")?));
         part("settings", settings(machine)?);
@@ -211,6 +211,15 @@ fn items(list: Value) -> Vec<Value> {
         Value::Array(items) => items,
         _ => Vec::new(),
     }
+}
+
+// bridge(8) looks for the other end of a cable in the wrong namespace: its name there is a device's of the same number, or made up.
+fn bridge_ports(list: Value) -> Value {
+    let mut ports = by_name(list, "ifname");
+    for port in ports.as_object_mut().into_iter().flat_map(Map::values_mut).filter_map(Value::as_object_mut) {
+        port.remove("link");
+    }
+    ports
 }
 
 // iproute2 prints an empty object for what a filter left out.

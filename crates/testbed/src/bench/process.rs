@@ -52,7 +52,7 @@ impl Call {
         Self { program: program.to_owned(), ..self.clone() }
     }
 
-    fn command(&self) -> Command {
+    pub(crate) fn command(&self) -> Command {
         self.command_under(&[])
     }
 
