@@ -1,0 +1,228 @@
+//! Every program killed at its system calls, one after the other: whatever is left must be the old state or the new one, or become it by the
+//! next run of either command.
+//!
+//! Each moment is played twice, since what is left can be repaired once: by the same command, and by the opposite one. At every moment a
+//! guest that is held to its addresses must have its filter while its interface is up, and must not be reported as connected before it is.
+//!
+//! A short form kills at some of the calls. `scripts/torture` kills at every one, by `KILL_EVERY=1`.
+#![allow(clippy::unwrap_used)] // Helpers of tests are tests; clippy only knows the functions marked so.
+
+use std::fmt::Write;
+use std::time::Duration;
+
+use testbed::kill::{Ending, kill_at};
+use testbed::machine::wait_for;
+
+#[path = "common/lan.rs"]
+mod lan;
+#[path = "killed/stage.rs"]
+mod stage;
+
+use stage::{Network, Seen, Stage, VifStage, Way};
+
+/// How long the kernel may take to finish what it does after its answer.
+const SETTLING: Duration = Duration::from_secs(5);
+/// With more faults than this, the rest is more of the same.
+const FAULTS_MAX: usize = 8;
+
+/// What came of all kills of one program and command.
+#[derive(Default)]
+struct Tally {
+    kills: u64,
+    calls: u64,
+    old: u64,
+    new: u64,
+    between: u64,
+    without_addresses: u64,
+    guarded: u64,
+    faults: Vec<String>,
+}
+
+impl Tally {
+    /// One line, which `scripts/torture` adds up.
+    fn line(&self, title: &str) -> String {
+        let Self { kills, calls, old, new, between, without_addresses, guarded, faults } = self;
+        format!(
+            "killed: {title}: {kills} kills at {calls} calls; left: {old} old, {new} new, {between} between \
+             ({without_addresses} without an address of dom0's, {guarded} with a guest's interface up behind its filter); \
+             faults: {}",
+            faults.len()
+        )
+    }
+
+    fn full(&self) -> bool {
+        self.faults.len() >= FAULTS_MAX
+    }
+}
+
+/// The states of a stage between which its commands lead.
+struct States {
+    before: Seen,
+    done: Seen,
+    undone: Seen,
+}
+
+impl States {
+    fn of(stage: &dyn Stage) -> Self {
+        stage.succeed(Way::Forward);
+        stage.succeed(Way::Back);
+        stage.renew();
+        let before = Seen::settled(stage);
+        stage.succeed(Way::Forward);
+        let done = Seen::settled(stage);
+        stage.succeed(Way::Back);
+        let undone = Seen::settled(stage);
+        stage.renew();
+        expect(stage, &before, "coming and going as a whole").unwrap();
+        Self { before, done, undone }
+    }
+}
+
+/// Kills `way` at one call in `every`; the first one is `first`.
+fn torture(title: &str, make: &dyn Fn() -> Box<dyn Stage>, way: Way) {
+    let every = std::env::var("KILL_EVERY").map_or(SHORT_FORM, |text| text.parse().unwrap());
+    let mut tally = Tally::default();
+    let mut stage = make();
+    let mut states = States::of(&*stage);
+    for call in (1..).step_by(every) {
+        if tally.full() {
+            break;
+        }
+        let mut at_end = false;
+        for next in [way, way.opposite()] {
+            match one_kill(&*stage, &states, Moment { way, call, next }, &mut tally) {
+                Ok(Ending::Killed) => tally.kills += 1,
+                Ok(Ending::Exited { calls, .. }) => {
+                    tally.calls = calls;
+                    at_end = true;
+                }
+                Err(fault) => {
+                    tally.kills += 1;
+                    tally.faults.push(format!("{title} {way}, killed at call {call}, then {next}: {fault}"));
+                    stage = make();
+                    states = States::of(&*stage);
+                }
+            }
+        }
+        if at_end {
+            break;
+        }
+    }
+    println!("{}", tally.line(&format!("{title} {way}")));
+    assert!(tally.faults.is_empty(), "{}", tally.faults.join("\n\n"));
+    assert!(tally.kills > 0 && tally.calls > 0);
+}
+
+/// One call in so many, in the short form: a prime number, so that runs of like calls are met at different places.
+const SHORT_FORM: usize = 29;
+
+/// A kill, and the command after it.
+struct Moment {
+    way: Way,
+    call: u64,
+    next: Way,
+}
+
+/// Kills at one moment, looks, and has the next run put it right. The stage is at `before` when this begins, and when it ends.
+fn one_kill(stage: &dyn Stage, states: &States, moment: Moment, tally: &mut Tally) -> Result<Ending, String> {
+    let Moment { way, call, next } = moment;
+    if way == Way::Back {
+        run(stage, Way::Forward)?;
+    }
+    let ending = kill_at(stage.dom0(), &stage.call(way), call).map_err(|error| error.to_string())?;
+    if ending == Ending::Killed && next == way {
+        classify(stage, states, way, tally)?;
+    }
+    run(stage, next)?;
+    let wanted = match next {
+        Way::Forward => Some(&states.done),
+        // What a killed `online` had not begun cannot be found undone, such as the new name: the device's end tells.
+        Way::Back => Some(&states.undone).filter(|_| way == Way::Back || states.undone == states.before),
+    };
+    if let Some(wanted) = wanted {
+        expect(stage, wanted, "after the next run")?;
+    }
+    if next == Way::Forward {
+        run(stage, Way::Back)?;
+    }
+    stage.renew();
+    expect(stage, &states.before, "after all is taken back")?;
+    Ok(ending)
+}
+
+fn run(stage: &dyn Stage, way: Way) -> Result<(), String> {
+    let outcome = stage.outcome(way);
+    if outcome.status == Some(0) { Ok(()) } else { Err(format!("`{way}` failed: {outcome}")) }
+}
+
+/// What the kill has left.
+fn classify(stage: &dyn Stage, states: &States, way: Way, tally: &mut Tally) -> Result<(), String> {
+    let (old, new) = match way {
+        Way::Forward => (&states.before, &states.done),
+        Way::Back => (&states.done, &states.undone),
+    };
+    let left = Seen::now(stage);
+    match () {
+        () if left.kernel == old.kernel => tally.old += 1,
+        () if left.kernel == new.kernel => tally.new += 1,
+        () => tally.between += 1,
+    }
+    if !left.has_addresses_of(&states.before) {
+        tally.without_addresses += 1;
+    }
+    if let Some(device) = left.exposed_guest(stage) {
+        if left.kernel.value()["filters"] != states.done.kernel.value()["filters"] {
+            return Err(format!("{device} is up without its filter: {}", left.kernel.value()["filters"]));
+        }
+        tally.guarded += 1;
+    }
+    if way == Way::Forward && left.status.as_deref() == Some("connected") && left.kernel != states.done.kernel {
+        return Err(format!("reported as connected before it is:\n{}", states.done.difference(&left)));
+    }
+    Ok(())
+}
+
+/// Waits for a state.
+fn expect(stage: &dyn Stage, wanted: &Seen, when: &str) -> Result<(), String> {
+    let mut seen = Seen::now(stage);
+    let waited = wait_for("the state", SETTLING, || {
+        if seen != *wanted {
+            seen = Seen::now(stage);
+        }
+        Ok(seen == *wanted)
+    });
+    if waited.is_ok() {
+        return Ok(());
+    }
+    let mut message = format!("{when} (- wanted, + there):");
+    write!(message, "\n{}", wanted.difference(&seen)).unwrap();
+    Err(message)
+}
+
+/// Makes two tests of a stage, one for each command.
+macro_rules! killed {
+    ($($name:ident: $title:literal $kind:ident::$make:ident;)*) => {$(
+        mod $name {
+            use super::{Way, torture};
+
+            #[test]
+            fn forward() {
+                torture($title, &|| Box::new(super::$kind::$make()), Way::Forward);
+            }
+
+            #[test]
+            fn back() {
+                torture($title, &|| Box::new(super::$kind::$make()), Way::Back);
+            }
+        }
+    )*};
+}
+
+killed! {
+    vif_bridge: "vif-bridge" VifStage::bridged;
+    vif_route: "vif-route" VifStage::routed;
+    vif_nat: "vif-nat" VifStage::translated;
+    network_bridge: "network-bridge" Network::bridge;
+    network_nat: "network-nat" Network::nat;
+    network_route: "network-route" Network::route;
+}
