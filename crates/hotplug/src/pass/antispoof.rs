@@ -20,9 +20,31 @@ pub(super) fn keep<'a>(
             Some(word) => folder.write_state(&name, word.word()),
             None => folder.remove_state(&name),
         };
-        kept.map_err(|error| {
-            Refusal::plain(format!("the network is as asked, but not antispoof= for the guests of {network}: {error}"))
-        })?;
+        kept.map_err(|error| Refusal::plain(format!("antispoof= for the guests of {network} cannot be kept: {error}")))?;
     }
     Ok(())
+}
+
+/// Leaves `word` for the guests of `networks` before `start` makes the network, so that none comes to it unfiltered, even if the start is
+/// killed behind it. Where it fails, the words are as before.
+///
+/// # Errors
+/// As for [`keep`], and those of `start`.
+pub(super) fn keep_before<T>(
+    folder: &RunDirectory,
+    networks: &[&str],
+    word: Option<AntiSpoof>,
+    start: impl FnOnce() -> Result<T, Trouble>,
+) -> Result<T, Trouble> {
+    let read = |network: &&str| folder.read_state(&AntiSpoof::file_name(network)).ok().flatten();
+    let before: Vec<Option<String>> = networks.iter().map(read).collect();
+    keep(folder, networks.iter().copied(), word)?;
+    start().inspect_err(|_| {
+        for (network, old) in networks.iter().zip(before) {
+            let old = old.and_then(|text| AntiSpoof::parse(Some(text.trim())).ok().flatten());
+            if let Err(error) = keep(folder, [*network], old) {
+                log::warn!("{error}");
+            }
+        }
+    })
 }

@@ -63,6 +63,7 @@ pub fn pass(invocation: &Invocation) -> Result<Report, Trouble> {
 
 /// A run that was killed has left a journal: what it did is taken back before anything else is.
 pub(super) fn take_back_killed_run(system: &mut System, folder: &RunDirectory, journal: &str) -> Result<(), Trouble> {
+    folder.sweep();
     let unusable =
         |error: String| Trouble::Refused(Refusal::plain(format!("{error}; look at it, and remove it once the host is in order")));
     let left = Journal::left_behind(&folder.state_file(journal)).map_err(|error| unusable(error.to_string()))?;

@@ -22,7 +22,7 @@ use crate::request::antispoof::AntiSpoof;
 use crate::request::network::Command;
 use crate::sessions::{Owner, SessionKey, Sessions};
 use crate::sysctl::SysctlKey;
-use crate::system::dhcp::{About, find_server, resolver};
+use crate::system::dhcp::{self, About, find_server, resolver};
 use crate::system::lock::{self, Lock, LockName};
 use crate::system::state::{RunDirectory, run_directory};
 use crate::system::{Depth, System};
@@ -97,13 +97,18 @@ impl Work<'_> {
         let netdev = self.uplink(self.errand.netdev.clone())?;
         let (mut host, sessions) = self.observe(&netdev, bridge.as_ref())?;
         let server = find_server(self.errand.dhcp, About::Subnets, &mut host)?;
+        self.sweep(server.as_ref());
         let seen = Seen { netdev: &netdev, host: &host, sessions: &sessions, server: server.as_ref(), resolver: &resolver() };
         let wants = (self.errand.wants)(seen)?;
         let key = SessionKey { program, netdev, bridge: bridge.clone() };
         let plan = recipe::start(&key, &wants, Record { path: &self.record, sessions: &sessions }, &host)?;
-        let report = self.conclude(plan, host, format!("{key}: started"))?;
-        self.keep_antispoof(key.bridge.as_ref(), self.errand.antispoof)?;
-        Ok(report)
+        let summary = format!("{key}: started");
+        if self.invocation.mode() == Mode::DryRun {
+            return self.conclude(plan, host, summary);
+        }
+        let networks: Vec<&str> = key.bridge.as_ref().map(InterfaceName::as_str).into_iter().chain([self.errand.guests]).collect();
+        let folder = self.folder.clone();
+        antispoof::keep_before(&folder, &networks, self.errand.antispoof, || self.conclude(plan, host, summary))
     }
 
     fn stop(&mut self) -> Result<Report, Trouble> {
@@ -111,6 +116,10 @@ impl Work<'_> {
         let uplink = self.uplink(netdev.clone())?;
         let sessions = self.sessions(&Host::default())?;
         let Some(key) = recipe::find(program, netdev.as_ref(), bridge.as_ref(), &uplink, &sessions)? else {
+            self.forget_antispoof(&sessions)?;
+            // No word of the caller's names a server that is not there: then nothing was begun either.
+            let server = find_server(self.errand.dhcp, About::Subnets, &mut Host::default()).ok().flatten();
+            self.sweep(server.as_ref());
             return Ok(Report::nothing(format!("{program} has not been started with these words: nothing to stop")));
         };
         let (host, sessions) = self.observe(&key.netdev, key.bridge.as_ref())?;
@@ -118,6 +127,24 @@ impl Work<'_> {
         let report = self.conclude(plan, host, format!("{key}: stopped"))?;
         self.keep_antispoof(key.bridge.as_ref(), None)?;
         Ok(report)
+    }
+
+    /// Removes what killed runs have left half written beside the server's files.
+    fn sweep(&self, server: Option<&Server>) {
+        if let (Mode::Act, Some(server)) = (self.invocation.mode(), server) {
+            dhcp::sweep(server);
+        }
+    }
+
+    /// A stop that was killed may have left the word of a network that nobody has started any more.
+    fn forget_antispoof(&self, sessions: &Sessions) -> Result<(), Trouble> {
+        let keys = sessions.keys();
+        let bridge = self.errand.bridge.as_ref().filter(|bridge| !keys.iter().any(|key| key.bridge.as_ref() == Some(*bridge)));
+        let guests = Some(self.errand.guests).filter(|_| !keys.iter().any(|key| key.program == self.errand.program));
+        match self.invocation.mode() {
+            Mode::DryRun => Ok(()),
+            Mode::Act => antispoof::keep(&self.folder, bridge.map(InterfaceName::as_str).into_iter().chain(guests), None),
+        }
     }
 
     /// Leaves the word for guests, those of the private bridge as well.
@@ -223,6 +250,7 @@ impl Work<'_> {
                 Ok(Some(found)) => *server = found,
                 _ => files_of(server).iter().try_for_each(|path| self.system.note_file(host, path))?,
             }
+            self.sweep(Some(server));
         }
         Ok(())
     }

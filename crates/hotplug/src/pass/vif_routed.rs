@@ -15,7 +15,7 @@ use crate::request::antispoof::{Addresses, ROUTED_NETWORK, TRANSLATED_NETWORK};
 use crate::request::routed::{Routed, RoutedWords, Routing};
 use crate::request::vif::Coming;
 use crate::system::System;
-use crate::system::dhcp::{About, find_server};
+use crate::system::dhcp::{self, About, find_server};
 use crate::system::lock::{self, Lock, LockName};
 use crate::system::state::{StateError, run_directory, state_path};
 
@@ -150,6 +150,9 @@ impl Found {
             })?;
             self.lock = Some(lock);
             self.dhcp = find_server(wish, about, host)?;
+        }
+        if let (Mode::Act, Some(server)) = (mode, &self.dhcp) {
+            dhcp::sweep(server);
         }
         Ok(())
     }

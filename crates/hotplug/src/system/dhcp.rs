@@ -38,6 +38,23 @@ pub fn find_server(wish: DhcpWish, about: About<'_>, host: &mut Host) -> Result<
     find_below(&Files::default(), wish, about, host)
 }
 
+/// Removes what killed programs have left half written beside a server's files.
+pub fn sweep(server: &Server) {
+    let beside = |path: &Path| {
+        let (Some(folder), Some(name)) = (path.parent(), path.file_name().and_then(|name| name.to_str())) else { return };
+        file::sweep(folder, |file| file == name);
+    };
+    match server {
+        Server::Dnsmasq(dnsmasq) => {
+            beside(&dnsmasq.drop_in);
+            file::sweep(&dnsmasq.guests, |_| true);
+        }
+        Server::Dhcpd(dhcpd) => {
+            [&dhcpd.configuration, &dhcpd.include].into_iter().chain(&dhcpd.arguments).for_each(|path| beside(path));
+        }
+    }
+}
+
 /// What guests are told of names: from /etc/resolv.conf, and where that leads only to a server on the loopback address, from the file that
 /// systemd-resolved keeps of the servers behind it.
 #[must_use]

@@ -108,8 +108,27 @@ fn write_draft(draft: &Path, text: &str, old: Option<&Metadata>) -> io::Result<(
     file.write_all(text.as_bytes())
 }
 
+/// Removes what killed programs have left in `folder` of files that they were about to write, as far as `ours` takes the file's name for
+/// one of ours.
+pub(super) fn sweep(folder: &Path, ours: impl Fn(&str) -> bool) {
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let Some((file, writer)) = name.to_str().and_then(draft) else { continue };
+        if ours(file) && !Path::new("/proc").join(writer.to_string()).exists() {
+            // One that stays is in nobody's way.
+            let _ = fs::remove_file(entry.path());
+        }
+    }
+}
+
+/// The file that a draft of this name was to become, and the process that wrote it.
+fn draft(name: &str) -> Option<(&str, u32)> {
+    let (file, writer) = name.strip_prefix('.')?.rsplit_once('.')?;
+    Some((file, writer.parse().ok()?))
+}
+
 /// A name beside the file's own. dnsmasq passes over what begins with a dot (`expand_filelist()`, src/option.c).
-fn draft_of(path: &Path) -> PathBuf {
+pub(super) fn draft_of(path: &Path) -> PathBuf {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     path.with_file_name(format!(".{name}.{}", std::process::id()))
 }
@@ -190,6 +209,21 @@ mod tests {
         let link = folder.path().join("link");
         symlink(open.join("target"), &link).unwrap();
         write(&link, "x").unwrap_err();
+    }
+
+    #[test]
+    fn what_a_killed_program_was_about_to_write_is_swept_away() {
+        let folder = folder();
+        let mut child = std::process::Command::new("true").spawn().unwrap();
+        child.wait().unwrap();
+        let (dead, alive) = (child.id(), std::process::id());
+        let names = [format!(".ours.{dead}"), format!(".theirs.{dead}"), format!(".ours.{alive}"), ".ours.x".into(), "ours".into()];
+        for name in &names {
+            fs::write(folder.path().join(name), "").unwrap();
+        }
+        sweep(folder.path(), |name| name == "ours");
+        let left = names.iter().filter(|name| folder.path().join(name).exists());
+        assert_eq!(left.collect::<Vec<_>>(), names[1..].iter().collect::<Vec<_>>());
     }
 
     #[test]

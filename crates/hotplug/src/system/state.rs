@@ -9,6 +9,8 @@ use std::path::{Path, PathBuf};
 use nix::libc;
 use nix::unistd::Uid;
 
+use super::file::{draft_of, sweep};
+
 /// The folder of all network namespaces.
 const BASE: &str = "/run/xen-network";
 /// Most that a record is read of, in bytes. The largest that a program writes holds the routes of a host.
@@ -79,6 +81,11 @@ impl RunDirectory {
         Ok(Self { path })
     }
 
+    /// Removes what killed programs have left half written.
+    pub fn sweep(&self) {
+        sweep(&self.path, |_| true);
+    }
+
     /// Where the state of this name is kept.
     #[must_use]
     pub fn state_file(&self, name: &str) -> PathBuf {
@@ -110,7 +117,7 @@ impl RunDirectory {
     /// When it cannot be written; the old text then stays.
     pub fn write_state(&self, name: &str, text: &str) -> Result<(), StateError> {
         let path = self.state_file(name);
-        let draft = self.state_file(&format!("{name}.{}.new", std::process::id()));
+        let draft = draft_of(&path);
         write_new(&draft, text).and_then(|()| fs::rename(&draft, &path)).map_err(|error| {
             let _ = fs::remove_file(&draft);
             StateError::new("write", &path, error)

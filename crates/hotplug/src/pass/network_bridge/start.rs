@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::{Session, observe, observe_with_forwarding, write_record};
+use super::{Session, antispoof, observe, observe_with_forwarding, write_record};
 use crate::apply::Run;
 use crate::host::{AdminState, Family, Host};
 use crate::interface_name::InterfaceName;
@@ -39,7 +39,9 @@ pub(super) fn start(session: &mut Session<'_>, asked: &Asked) -> Result<Report, 
         return Ok(session.show(&recipe::start(&names, &host), &host));
     }
     let check = router_to_check(session, &names, &routes)?;
-    carry_out(session, &names, host, source, check)
+    let Some(folder) = session.folder.clone() else { return carry_out(session, &names, host, source, check) };
+    let word = session.request.antispoof;
+    antispoof::keep_before(&folder, &[names.bridge.as_str()], word, || carry_out(session, &names, host, source, check))
 }
 
 /// The devices that decide whether there is anything to do.
@@ -157,7 +159,5 @@ fn carry_out(
     let found = run.look(|system| observe(system, &devices))?;
     run.carry_out(&recipe::after_start(names, &before, &found, check), found)?;
     write_record(session.folder.as_ref(), &record.with(Started { names: names.clone(), addresses: source, state }));
-    let outcome = run.finish();
-    session.keep_antispoof([&names.bridge])?;
-    Ok(Report::of(outcome, vec![], format!("{} is a bridge now, and {} its port", names.bridge, names.port)))
+    Ok(Report::of(run.finish(), vec![], format!("{} is a bridge now, and {} its port", names.bridge, names.port)))
 }

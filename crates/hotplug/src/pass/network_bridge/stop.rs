@@ -2,11 +2,11 @@
 
 use super::{Session, antispoof, observe, observe_with_forwarding, write_record};
 use crate::apply::Run;
-use crate::host::{AdminState, Host};
+use crate::host::{AdminState, Host, Link};
 use crate::interface_name::InterfaceName;
 use crate::operation::Operation;
 use crate::plan::Plan;
-use crate::plan::network_bridge::{self as recipe, Asked, Names, PARKING_NAMES};
+use crate::plan::network_bridge::{self as recipe, Asked, DefaultRoute, Names, PARKING_NAMES};
 use crate::record::{AddressSource, Record};
 use crate::report::{Report, Trouble};
 use crate::system::System;
@@ -17,6 +17,7 @@ pub(super) fn stop(session: &mut Session<'_>, asked: &Asked) -> Result<Report, T
     let record = session.record();
     let around = bridges_and_ports(session.system)?;
     let Some(names) = recipe::find_started(asked, &record.names(), &routes, &around) else {
+        forget_antispoof(session, asked, &routes, &around)?;
         return Ok(Report::nothing("there is no bridge that network-bridge has made: nothing to take apart"));
     };
     let seen = observe_with_forwarding(session.system, std::slice::from_ref(&names.bridge), &names.bridge)?;
@@ -34,6 +35,16 @@ pub(super) fn stop(session: &mut Session<'_>, asked: &Asked) -> Result<Report, T
         antispoof::keep(folder, [names.bridge.as_str()], None)?;
     }
     Ok(report)
+}
+
+/// A start or stop that was killed may have left the word for a bridge that is not there.
+fn forget_antispoof(session: &Session<'_>, asked: &Asked, routes: &[DefaultRoute], around: &Host) -> Result<(), Trouble> {
+    let bridge = asked.bridge.clone().or_else(|| recipe::choose_netdev(asked, routes).ok());
+    let (Some(folder), Some(bridge)) = (&session.folder, bridge) else { return Ok(()) };
+    match around.link(&bridge).is_some_and(Link::is_bridge) {
+        true => Ok(()),
+        false => antispoof::keep(folder, [bridge.as_str()], None),
+    }
 }
 
 /// How `start` found the device.
