@@ -78,9 +78,9 @@ impl States {
     }
 }
 
-/// Kills `way` at one call in `every`; the first one is `first`.
-fn torture(title: &str, make: &dyn Fn() -> Box<dyn Stage>, way: Way) {
-    let every = std::env::var("KILL_EVERY").map_or(SHORT_FORM, |text| text.parse().unwrap());
+/// Kills `way` at one call in so many: `short_form`, unless the environment says another number.
+fn torture(title: &str, short_form: usize, make: &dyn Fn() -> Box<dyn Stage>, way: Way) {
+    let every = std::env::var("KILL_EVERY").map_or(short_form, |text| text.parse().unwrap());
     let mut tally = Tally::default();
     let mut stage = make();
     let mut states = States::of(&*stage);
@@ -112,9 +112,6 @@ fn torture(title: &str, make: &dyn Fn() -> Box<dyn Stage>, way: Way) {
     assert!(tally.faults.is_empty(), "{}", tally.faults.join("\n\n"));
     assert!(tally.kills > 0 && tally.calls > 0);
 }
-
-/// One call in so many, in the short form: a prime number, so that runs of like calls are met at different places.
-const SHORT_FORM: usize = 29;
 
 /// A kill, and the command after it.
 struct Moment {
@@ -199,30 +196,31 @@ fn expect(stage: &dyn Stage, wanted: &Seen, when: &str) -> Result<(), String> {
     Err(message)
 }
 
-/// Makes two tests of a stage, one for each command.
+/// Makes two tests of a stage, one for each command. The number is that of the short form: prime, so that runs of like calls are met at
+/// different places.
 macro_rules! killed {
-    ($($name:ident: $title:literal $kind:ident::$make:ident;)*) => {$(
+    ($($name:ident: $title:literal $short_form:literal $kind:ident::$make:ident;)*) => {$(
         mod $name {
             use super::{Way, torture};
 
             #[test]
             fn forward() {
-                torture($title, &|| Box::new(super::$kind::$make()), Way::Forward);
+                torture($title, $short_form, &|| Box::new(super::$kind::$make()), Way::Forward);
             }
 
             #[test]
             fn back() {
-                torture($title, &|| Box::new(super::$kind::$make()), Way::Back);
+                torture($title, $short_form, &|| Box::new(super::$kind::$make()), Way::Back);
             }
         }
     )*};
 }
 
 killed! {
-    vif_bridge: "vif-bridge" VifStage::bridged;
-    vif_route: "vif-route" VifStage::routed;
-    vif_nat: "vif-nat" VifStage::translated;
-    network_bridge: "network-bridge" Network::bridge;
-    network_nat: "network-nat" Network::nat;
-    network_route: "network-route" Network::route;
+    vif_bridge: "vif-bridge" 13 VifStage::bridged;
+    vif_route: "vif-route" 13 VifStage::routed;
+    vif_nat: "vif-nat" 23 VifStage::translated;
+    network_bridge: "network-bridge" 127 Network::bridge;
+    network_nat: "network-nat" 43 Network::nat;
+    network_route: "network-route" 43 Network::route;
 }
