@@ -17,7 +17,7 @@ use crate::request::vif::Coming;
 use crate::system::System;
 use crate::system::dhcp::{self, About, find_server};
 use crate::system::lock::{self, Lock, LockName};
-use crate::system::state::{StateError, run_directory, state_path};
+use crate::system::state::{StateError, run_directory, state_path, sweep_beside};
 
 /// Calls of vif-route: makes a guest's interface a link of its own, with a route for each of the guest's addresses.
 ///
@@ -40,6 +40,9 @@ fn decide(asked: &Asked<'_>, system: &mut System, routing: Routing) -> Result<De
         Routing::Plain => Some(memory(asked)?),
         Routing::Translated => None,
     };
+    if let (Mode::Act, Some(memory)) = (asked.invocation.mode(), &memory) {
+        sweep_beside(&memory.path);
+    }
     match asked.call.coming {
         Coming::Comes => comes(asked, system, routing, memory.as_ref()),
         Coming::Goes => goes(asked, system, routing, memory.as_ref()),

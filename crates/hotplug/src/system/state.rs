@@ -69,6 +69,12 @@ fn folder_of(base: &Path, namespace: u64) -> PathBuf {
     base.join(format!("netns-{namespace}"))
 }
 
+/// Removes what killed programs have left half written of the state at `path`.
+pub fn sweep_beside(path: &Path) {
+    let (Some(folder), Some(name)) = (path.parent(), path.file_name().and_then(|name| name.to_str())) else { return };
+    sweep(folder, |file| file == name);
+}
+
 impl RunDirectory {
     /// The folder below `base` for the network namespace with this inode number.
     ///
