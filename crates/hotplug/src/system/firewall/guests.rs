@@ -12,12 +12,34 @@ use crate::interface_name::InterfaceName;
 
 /// How often the kernel is asked again after somebody else changed what we had just looked at.
 const ATTEMPTS: usize = 3;
-/// The same where a guest would be left without a network: guests that come and go at once overtake us more than once.
-const ATTEMPTS_TO_SET: usize = 10;
+/// The same where a guest would be left without a network.
+const ATTEMPTS_TO_SET: usize = 100;
+/// How long to wait for the kernel to sweep up elements that have ended; it does so once a second (`nft_set_gc_interval()`).
+const SWEEP: Duration = Duration::from_millis(20);
 /// How long an element lives that is to end. The kernel counts in its own ticks of 1 to 10 ms.
 const END: Duration = Duration::from_millis(1);
 /// How often the end of an old filter is looked for.
 const END_CHECKS: usize = 100;
+
+/// What may stand in the way of a guest's filter for a moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Obstacle {
+    /// Another run made the tables between our look and our change, or took them away with their last guest.
+    Overtaken,
+    /// The guest has come and gone many times within a second: the kernel takes no more than some 16 elements of one key, those that have
+    /// ended included (`rhashtable_insert_rehash()`, lib/rhashtable.c).
+    Litter,
+}
+
+impl Obstacle {
+    fn of(error: &FirewallError) -> Option<Self> {
+        match error {
+            FirewallError::NfTables(error) if error.is(Errno::EEXIST) || error.is(Errno::ENOENT) => Some(Self::Overtaken),
+            FirewallError::NfTables(error) if error.is(Errno::EBUSY) => Some(Self::Litter),
+            _ => None,
+        }
+    }
+}
 
 impl Firewall {
     /// The filter of an interface; nothing where it has none.
@@ -45,15 +67,12 @@ impl Firewall {
 
     /// Filters an interface, in place of whatever filter it has. The kernel changes from the one to the other in one instant.
     pub fn set_guest_filter(&mut self, filter: &GuestFilter) -> Result<()> {
-        // Another run made the tables between our look and our change, or took them away with their last guest.
-        let overtaken = |error: &FirewallError| match error {
-            FirewallError::NfTables(error) => error.is(Errno::EEXIST) || error.is(Errno::ENOENT),
-            _ => false,
-        };
         let mut result = self.try_to_set(filter);
         for _ in 1..ATTEMPTS_TO_SET {
-            if !result.as_ref().is_err_and(overtaken) {
-                break;
+            match result.as_ref().err().and_then(Obstacle::of) {
+                None => break,
+                Some(Obstacle::Overtaken) => {}
+                Some(Obstacle::Litter) => std::thread::sleep(SWEEP),
             }
             result = self.try_to_set(filter);
         }
