@@ -3,7 +3,7 @@
 /// Whether there are colours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Colours {
-    /// On a terminal, unless NO_COLOR says otherwise (https://no-color.org).
+    /// On a terminal, unless NO_COLOR says otherwise (<https://no-color.org>).
     On,
     /// Elsewhere.
     Off,
