@@ -286,8 +286,16 @@ fn let_end(connection: &mut Connection, filter: &GuestFilter, elements: &[(Guest
     let mut batch = Batch::new();
     put_in(&mut batch, filter.way, &ending)?;
     connection.send(&batch)?;
-    let left = connection.element(&set_of(*family, GuestSet::Guests)?, &key_of(&filter.device)?)?;
-    Ok(left.is_none_or(|seen| seen.expires.is_some()))
+    let (set, key) = (set_of(*family, GuestSet::Guests)?, key_of(&filter.device)?);
+    for _ in 0..END_CHECKS {
+        match connection.element(&set, &key)? {
+            None => return Ok(true),
+            Some(seen) if seen.expires.is_none() => return Ok(false),
+            // Whoever looks once we have ended finds nothing of this guest any more.
+            Some(_) => std::thread::sleep(END),
+        }
+    }
+    Ok(false)
 }
 
 /// All that is in the tables for a guest.
