@@ -151,6 +151,21 @@ fn the_guest_filter_was_flushed() {
 }
 
 #[test]
+fn the_guest_filter_was_changed_by_hand() {
+    let host = filtered();
+    for act in [
+        "nft flush chain bridge xen-guests refused",
+        "nft 'add table bridge xen-guests { flags dormant; }'",
+        "nft flush set bridge xen-guests macs",
+    ] {
+        host.shell(act);
+        host.assert_found("guest-filter-tables");
+        host.assert_mended_by_typing("guest-filter-tables");
+        host.assert_healthy();
+    }
+}
+
+#[test]
 fn the_filter_and_what_it_dropped_are_shown() {
     let host = filtered();
     let guest = host.guests[0].0.machine();

@@ -3,6 +3,7 @@
 //! For each filtered interface our tables hold elements of a few sets, keyed by the interface's name; the rules that look them up
 //! ([`ruleset`]) are the same for all guests, so that a packet costs the same however many guests there are.
 
+mod damage;
 pub mod ruleset;
 
 use std::fmt;
@@ -15,6 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::interface_name::InterfaceName;
 use crate::mac_address::MacAddress;
+pub use damage::{Damage, Wrong};
 pub use ruleset::GuestSet;
 
 /// How a guest's frames get into the host, and so which of our tables sees them.
@@ -24,6 +26,17 @@ pub enum Way {
     Bridged,
     /// By a link of its own.
     Routed,
+}
+
+impl Way {
+    /// The way that it is not.
+    #[must_use]
+    pub const fn other(self) -> Self {
+        match self {
+            Self::Bridged => Self::Routed,
+            Self::Routed => Self::Bridged,
+        }
+    }
 }
 
 /// What is asked of a guest that is filtered.

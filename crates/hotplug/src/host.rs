@@ -13,7 +13,7 @@ use ipnetwork::IpNetwork;
 use serde::{Deserialize, Serialize};
 
 use crate::firewall::{DroppingChain, ForwardAccept, Masquerade};
-use crate::guest_filter::{GuestFilter, Way};
+use crate::guest_filter::{Damage, GuestFilter, Way};
 use crate::interface_name::InterfaceName;
 use crate::mac_address::MacAddress;
 use crate::openvswitch::OvsPort;
@@ -599,6 +599,9 @@ pub struct Host {
     /// The guest filters of the interfaces looked at. They go by an interface's name, and stay when it goes.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub guest_filters: Vec<GuestFilter>,
+    /// What is wrong with the tables that hold them, as far as they were looked at.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub guest_damage: Vec<Damage>,
     /// Chains of others that drop what is forwarded.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub dropping_chains: Vec<DroppingChain>,

@@ -3,15 +3,16 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)] // a test that cannot go on is to fail
 
 use std::path::Path;
+use std::time::Duration;
 
 use hotplug::apply::{Effects, FailureKind};
-use hotplug::guest_filter::{GuestFilter, GuestSet, Strictness, Tags, Way, ruleset};
+use hotplug::guest_filter::{Damage, GuestFilter, GuestSet, Strictness, Tags, Way, ruleset};
 use hotplug::host::Host;
 use hotplug::interface_name::InterfaceName;
 use hotplug::operation::{Operation, Unfilter};
 use hotplug::system::System;
 use nftables::Family;
-use testbed::machine::Machine;
+use testbed::machine::{Machine, wait_for};
 
 fn name(text: &str) -> InterfaceName {
     text.parse().unwrap()
@@ -24,6 +25,13 @@ fn ruleset_of(machine: &Machine) -> String {
 /// Text with every run of white space as one space: nft breaks lines between elements by rules of its own.
 fn one_line(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// Its parts in order: the kernel lists elements as they lie in its hash tables.
+fn sorted_words(text: &str) -> Vec<String> {
+    let mut words: Vec<String> = one_line(text).split([',', '{', '}']).map(|part| part.trim().to_owned()).collect();
+    words.sort();
+    words
 }
 
 fn guest(device: &str, way: Way, addresses: &[&str]) -> GuestFilter {
@@ -53,6 +61,24 @@ fn set(machine: &Machine, filter: &GuestFilter) {
 
 fn delete(machine: &Machine, filter: &GuestFilter) -> Result<(), FailureKind> {
     perform(machine, &Operation::DeleteGuestFilter { filter: filter.clone(), when: Unfilter::Now })
+}
+
+/// All filters, and all that a thorough look finds wrong with their tables.
+fn everything(machine: &Machine) -> Host {
+    let look = || {
+        let mut system = System::open();
+        let mut host = Host { guest_filters: system.every_guest_filter().unwrap(), ..Host::default() };
+        system.observe_guest_damage(&mut host).unwrap();
+        host
+    };
+    machine.inside(look).unwrap()
+}
+
+/// What online notices.
+fn noticed(machine: &Machine, way: Way, device: &str) -> Vec<Damage> {
+    let mut host = Host::default();
+    machine.inside(|| System::open().observe_guest_filters(&mut host, way, &[name(device)])).unwrap().unwrap();
+    host.guest_damage
 }
 
 fn seen(machine: &Machine, way: Way, device: &str) -> Option<GuestFilter> {
@@ -126,14 +152,9 @@ fn a_changed_filter_leaves_nothing_of_the_old_one() {
     let with_second = ruleset_of(&machine);
     set(&machine, &first);
     set(&machine, &second);
-    let sorted = |text: &str| {
-        let mut words: Vec<String> = one_line(text).split([',', '{', '}']).map(|part| part.trim().to_owned()).collect();
-        words.sort();
-        words
-    };
-    similar_asserts::assert_eq!(sorted(&ruleset_of(&machine)), sorted(&with_second));
+    similar_asserts::assert_eq!(sorted_words(&ruleset_of(&machine)), sorted_words(&with_second));
     delete(&machine, &second).unwrap();
-    assert_eq!(sorted(&ruleset_of(&machine)), sorted(&without));
+    assert_eq!(sorted_words(&ruleset_of(&machine)), sorted_words(&without));
 }
 
 #[test]
@@ -191,4 +212,146 @@ fn nft_can_name_every_set() {
             }
         }
     }
+}
+
+/// What somebody does to our tables by hand, and whether a glance notices it, as online takes one.
+const TAMPERING: &[(Way, &str, Glance)] = &[
+    (Way::Bridged, "flush table bridge xen-guests", Glance::Notices),
+    (Way::Bridged, "flush chain bridge xen-guests prerouting", Glance::Notices),
+    (Way::Bridged, "flush chain bridge xen-guests refused", Glance::Notices),
+    (Way::Bridged, "add table bridge xen-guests { flags dormant; }", Glance::Notices),
+    (Way::Bridged, "insert rule bridge xen-guests prerouting accept", Glance::Notices),
+    (Way::Bridged, "flush chain bridge xen-guests output; delete chain bridge xen-guests output", Glance::Notices),
+    (Way::Bridged, "add chain bridge xen-guests input { type filter hook input priority -400; policy drop; }", Glance::Overlooks),
+    (
+        Way::Bridged,
+        "flush chain bridge xen-guests arp-probe; add rule bridge xen-guests arp-probe accept; add rule bridge xen-guests arp-probe accept; add rule bridge xen-guests arp-probe accept; add rule bridge xen-guests arp-probe accept",
+        Glance::Notices,
+    ),
+    (Way::Bridged, "delete element bridge xen-guests macs { \"vif1.0\" . 00:16:3e:00:00:01 }", Glance::Notices),
+    (Way::Bridged, "delete element bridge xen-guests addresses4 { \"vif2.0\" . 00:16:3e:00:00:02 . 192.0.2.2 }", Glance::Overlooks),
+    (Way::Bridged, "add element bridge xen-guests addresses4 { \"vif1.0\" . 00:16:3e:00:00:01 . 192.0.2.99 }", Glance::Overlooks),
+    (Way::Bridged, "flush set bridge xen-guests strict", Glance::Notices),
+    (Way::Routed, "delete table arp xen-guests", Glance::Notices),
+    (Way::Routed, "flush chain arp xen-guests input", Glance::Notices),
+    (Way::Routed, "add table arp xen-guests { flags dormant; }", Glance::Notices),
+    (Way::Routed, "delete table inet xen-guests", Glance::Overlooks),
+    (Way::Routed, "flush chain inet xen-guests known4", Glance::Notices),
+    (Way::Routed, "add table inet xen-guests { flags dormant; }", Glance::Notices),
+    (Way::Routed, "delete element arp xen-guests addresses4 { \"vif1.0\" . 00:16:3e:00:00:01 . 192.0.2.1 }", Glance::Notices),
+];
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Glance {
+    /// At the next online of vif1.0.
+    Notices,
+    /// Only `xen-network reload` and `doctor`, which look at everything.
+    Overlooks,
+}
+
+fn two_guests(machine: &Machine, way: Way) -> [GuestFilter; 2] {
+    let filters = [guest("vif1.0", way, &["192.0.2.1", "2001:db8::/64"]), guest("vif2.0", way, &["192.0.2.2"])];
+    filters.iter().for_each(|filter| set(machine, filter));
+    filters
+}
+
+#[test]
+fn a_look_at_what_nobody_has_changed_finds_nothing() {
+    let machine = Machine::new("dom0").unwrap();
+    for way in [Way::Bridged, Way::Routed] {
+        two_guests(&machine, way);
+        assert_eq!(everything(&machine).guest_damage, []);
+        assert_eq!(noticed(&machine, way, "vif1.0"), []);
+    }
+}
+
+#[test]
+fn what_somebody_changed_by_hand_is_noticed_and_mended() {
+    for (way, act, glance) in TAMPERING {
+        let machine = Machine::new("dom0").unwrap();
+        let filters = two_guests(&machine, *way);
+        let before = ruleset_of(&machine);
+        machine.run("nft", [act]).unwrap();
+        let host = everything(&machine);
+        assert!(!host.guest_damage.is_empty(), "{act}");
+        assert_eq!(!noticed(&machine, *way, "vif1.0").is_empty(), *glance == Glance::Notices, "{act}");
+        perform(&machine, &Operation::ReplaceGuestFilters(filters.to_vec())).unwrap();
+        assert_eq!(everything(&machine).guest_damage, [], "{act}");
+        similar_asserts::assert_eq!(sorted_words(&ruleset_of(&machine)), sorted_words(&before), "{act}");
+    }
+}
+
+#[test]
+fn online_does_not_build_on_what_somebody_changed_by_hand() {
+    // Elements of others than the one who comes are not looked at.
+    for (way, act, _) in
+        TAMPERING.iter().filter(|(_, act, _)| !act.contains("element") && !act.contains("policy") && !act.contains(" set "))
+    {
+        let machine = Machine::new("dom0").unwrap();
+        let [one, two] = two_guests(&machine, *way);
+        machine.run("nft", [act]).unwrap();
+        set(&machine, &guest("vif3.0", *way, &["192.0.2.3"]));
+        let host = everything(&machine);
+        assert_eq!(host.guest_damage, [], "{act}");
+        assert_eq!(host.guest_filters.len(), 3, "{act}");
+        set(&machine, &one);
+        for filter in [one, two] {
+            delete(&machine, &filter).unwrap();
+        }
+        assert_eq!(everything(&machine).guest_damage, [], "{act}");
+    }
+}
+
+#[test]
+fn online_again_mends_what_is_missing_of_its_own() {
+    let machine = Machine::new("dom0").unwrap();
+    let [one, _] = two_guests(&machine, Way::Bridged);
+    for element in ["macs { \"vif1.0\" . 00:16:3e:00:00:01 }", "strict { \"vif1.0\" }"] {
+        machine.run("nft", [format!("delete element bridge xen-guests {element}")]).unwrap();
+        assert_ne!(noticed(&machine, Way::Bridged, "vif1.0"), []);
+        set(&machine, &one);
+        assert_eq!(everything(&machine).guest_damage, []);
+    }
+}
+
+#[test]
+fn offline_goes_though_a_table_or_an_element_was_deleted_by_hand() {
+    // What somebody has added in a guest's name is found by doctor and reload alone.
+    for (way, act, _) in TAMPERING.iter().filter(|(_, act, _)| !act.starts_with("add element")) {
+        for others in [0, 1] {
+            let machine = Machine::new("dom0").unwrap();
+            let [one, two] = two_guests(&machine, *way);
+            if others == 0 {
+                delete(&machine, &two).unwrap();
+            }
+            // Where there is no other guest, there may be no such element either.
+            if machine.run("nft", [act]).is_err() {
+                assert_eq!(others, 0, "{act}");
+                continue;
+            }
+            delete(&machine, &one).unwrap_or_else(|kind| panic!("{act}: {kind:?}"));
+            // Its elements may be about to end.
+            wait_for(act, Duration::from_secs(2), || Ok(!ruleset_of(&machine).contains("vif1.0"))).unwrap();
+            assert_eq!(ruleset_of(&machine).contains("vif2.0"), others == 1, "{act}");
+        }
+    }
+}
+
+/// One that comes between the look and the change is not forgotten by it.
+#[test]
+fn a_guest_that_comes_during_a_reload_keeps_its_filter() {
+    let machine = Machine::new("dom0").unwrap();
+    let [one, two] = two_guests(&machine, Way::Bridged);
+    let three = guest("vif3.0", Way::Routed, &["192.0.2.3"]);
+    machine
+        .inside(|| {
+            let mut system = System::open();
+            assert_eq!(system.every_guest_filter().unwrap().len(), 2);
+            System::open().perform(&Operation::SetGuestFilter(three.clone())).unwrap();
+            system.perform(&Operation::ReplaceGuestFilters(vec![one.clone(), two.clone()])).unwrap();
+        })
+        .unwrap();
+    let mut all = everything(&machine).guest_filters;
+    all.sort();
+    assert_eq!(all, [one, two, three]);
 }

@@ -1,5 +1,6 @@
 //! The conversation with the kernel: nfnetlink over one socket (net/netfilter/nfnetlink.c).
 
+use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
@@ -17,7 +18,8 @@ use crate::wire::{
     NLMSG_ERROR, NLMSG_OVERRUN, Received, append_message, take_message,
 };
 use crate::{
-    Batch, ChainId, ChainSeen, DataType, Element, ElementSeen, Error, Family, Generation, Ranges, Refusal, RuleSeen, SetId, TableId,
+    Batch, ChainId, ChainSeen, DataType, Element, ElementSeen, Error, Family, Generation, Name, Ranges, Refusal, RuleSeen, SetId,
+    TableId,
 };
 
 /// `NFNL_MSG_BATCH_BEGIN`, `NFNL_MSG_BATCH_END`
@@ -222,6 +224,33 @@ impl Connection {
     pub fn chains(&mut self) -> Result<Vec<ChainSeen>, Error> {
         let messages = self.list(kind::GETCHAIN, ANY_FAMILY, &[], || "list chains".to_owned())?;
         messages.iter().filter_map(|payload| ChainSeen::parse(payload).transpose()).collect()
+    }
+
+    /// How many rules the chains of a table have, and how many lead to them, all together ([`ChainSeen::uses`]). It changes with every rule
+    /// that comes or goes, and costs one question.
+    ///
+    /// # Errors
+    /// When the kernel does not answer, or with nonsense.
+    pub fn uses_of_chains(&mut self, table: &TableId) -> Result<u32, Error> {
+        let messages = self.list(kind::GETCHAIN, table.family.number(), &[], || format!("list chains {}", table.family))?;
+        messages.iter().try_fold(0_u32, |sum, payload| Ok(sum.saturating_add(seen::uses_within(payload, table)?)))
+    }
+
+    /// The rules of a table, chain by chain, first to last; none where there is no such table.
+    ///
+    /// # Errors
+    /// When the kernel does not answer, or with nonsense.
+    pub fn rules_of_table(&mut self, table: &TableId) -> Result<BTreeMap<Name, Vec<RuleSeen>>, Error> {
+        let message = Message::new(kind::GETRULE, 0, table.family, |body| encode::name_rules_of_table(body, table))?;
+        let messages = match self.dump(&message, || format!("list table {table}")) {
+            Err(error) if error.is(Errno::ENOENT) => vec![],
+            messages => messages?,
+        };
+        let mut rules: BTreeMap<Name, Vec<RuleSeen>> = BTreeMap::new();
+        for payload in messages {
+            rules.entry(seen::chain_of_rule(&payload)?).or_default().push(RuleSeen::parse(&payload)?);
+        }
+        Ok(rules)
     }
 
     /// The rules of a chain, first to last; none where there is no such chain.

@@ -7,7 +7,7 @@ use crate::expression::{DATA_VALUE, EXPRESSION_DATA, EXPRESSION_NAME, LIST_ELEME
 use crate::wire::{NLM_F_APPEND, NLM_F_CREATE, NLM_F_EXCL, Writer};
 use crate::{
     Base, Chain, ChainId, Comment, Counters, Data, DataType, Element, Error, Family, Field, Filled, Policy, Ranges, Rule, Set,
-    SetId, Timeouts,
+    SetId, TableId, Timeouts,
 };
 
 /// `NFNL_SUBSYS_NFTABLES` (nfnetlink.h): the upper half of every message's kind.
@@ -37,6 +37,7 @@ pub(crate) mod kind {
 pub(crate) mod table {
     pub(crate) const NAME: u16 = 1;
     pub(crate) const FLAGS: u16 = 2;
+    pub(crate) const USE: u16 = 3;
 }
 
 /// `NFTA_CHAIN_*` and `NFTA_HOOK_*`
@@ -46,6 +47,7 @@ pub(crate) mod chain {
     pub(crate) const NAME: u16 = 3;
     pub(crate) const HOOK: u16 = 4;
     pub(crate) const POLICY: u16 = 5;
+    pub(crate) const USE: u16 = 6;
     pub(crate) const TYPE: u16 = 7;
 
     pub(crate) const HOOK_NUMBER: u16 = 1;
@@ -203,8 +205,12 @@ pub(crate) fn name_element_list(body: &mut Writer, set: &SetId) {
     body.text(element::LIST_SET, set.name.as_bytes());
 }
 
+pub(crate) fn name_rules_of_table(body: &mut Writer, table: &TableId) {
+    body.text(rule::TABLE, table.name.as_bytes());
+}
+
 pub(crate) fn name_rules(body: &mut Writer, chain: &ChainId) {
-    body.text(rule::TABLE, chain.table.name.as_bytes());
+    name_rules_of_table(body, &chain.table);
     body.text(rule::CHAIN, chain.name.as_bytes());
 }
 
@@ -416,7 +422,7 @@ mod tests {
     #![allow(clippy::unwrap_used)] // Helpers of tests are tests; clippy only knows the functions marked so.
 
     use super::*;
-    use crate::{InterfaceName, Selector, Statement, TableId, Value};
+    use crate::{InterfaceName, Selector, Statement, Value};
 
     fn xen() -> TableId {
         TableId::new(Family::Inet, "xen".parse().unwrap())
@@ -435,12 +441,12 @@ mod tests {
             b"\x24\0\x01\x80",               //   NFTA_LIST_ELEM
             b"\x09\0\x01\0meta\0\0\0\0",     //     NFTA_EXPR_NAME, padded
             b"\x14\0\x02\x80",               //     NFTA_EXPR_DATA
-            b"\x08\0\x01\0\0\0\0\x08",       //       NFTA_META_DREG: NFT_REG32_00
+            b"\x08\0\x01\0\0\0\0\x01",       //       NFTA_META_DREG: NFT_REG_1
             b"\x08\0\x02\0\0\0\0\x06",       //       NFTA_META_KEY: NFT_META_IIFNAME
             b"\x38\0\x01\x80",               //   NFTA_LIST_ELEM
             b"\x08\0\x01\0cmp\0",            //     NFTA_EXPR_NAME
             b"\x2c\0\x02\x80",               //     NFTA_EXPR_DATA
-            b"\x08\0\x01\0\0\0\0\x08",       //       NFTA_CMP_SREG
+            b"\x08\0\x01\0\0\0\0\x01",       //       NFTA_CMP_SREG
             b"\x08\0\x02\0\0\0\0\0",         //       NFTA_CMP_OP: NFT_CMP_EQ
             b"\x18\0\x03\x80",               //       NFTA_CMP_DATA
             b"\x14\0\x01\0",                 //         NFTA_DATA_VALUE: all of IFNAMSIZ

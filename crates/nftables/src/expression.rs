@@ -248,7 +248,7 @@ impl Expressions<'_> {
     /// `NFTA_CMP_*`
     fn cmp(&mut self, operator: CompareWith, value: &[u8]) {
         self.expression("cmp", |data| {
-            data.u32(1, FIRST_REGISTER);
+            data.u32(1, as_told(FIRST_REGISTER));
             data.u32(2, operator.number());
             data.nested(3, |data| data.bytes(DATA_VALUE, value));
         });
@@ -262,7 +262,7 @@ impl Expressions<'_> {
                 self.cmp(CompareWith::LessOrEqual, last);
             }
             Sense::Different => self.expression("range", |data| {
-                data.u32(1, FIRST_REGISTER);
+                data.u32(1, as_told(FIRST_REGISTER));
                 data.u32(2, 1); // NFT_RANGE_NEQ
                 data.nested(3, |data| data.bytes(DATA_VALUE, first));
                 data.nested(4, |data| data.bytes(DATA_VALUE, last));
@@ -284,8 +284,8 @@ impl Expressions<'_> {
     fn bitwise(&mut self, register: u32, mask: &[u8], change: &[u8]) {
         let length = u32::try_from(mask.len()).unwrap_or(u32::MAX);
         self.expression("bitwise", |data| {
-            data.u32(1, register);
-            data.u32(2, register);
+            data.u32(1, as_told(register));
+            data.u32(2, as_told(register));
             data.u32(3, length);
             data.nested(4, |data| data.bytes(DATA_VALUE, mask));
             data.nested(5, |data| data.bytes(DATA_VALUE, change));
@@ -296,7 +296,7 @@ impl Expressions<'_> {
     fn lookup(&mut self, set: &Name, purpose: LookupFor) {
         self.expression("lookup", |data| {
             data.text(1, set.as_bytes());
-            data.u32(2, FIRST_REGISTER);
+            data.u32(2, as_told(FIRST_REGISTER));
             match purpose {
                 LookupFor::Membership(Membership::In) => {}
                 LookupFor::Membership(Membership::NotIn) => data.u32(5, 1), // NFT_LOOKUP_F_INV
@@ -310,7 +310,7 @@ impl Expressions<'_> {
         self.expression("dynset", |data| {
             data.text(1, set.as_bytes());
             data.u32(3, 0); // NFT_DYNSET_OP_ADD
-            data.u32(4, FIRST_REGISTER);
+            data.u32(4, as_told(FIRST_REGISTER));
             if let Some(limit) = limit {
                 data.nested(7, |expression| {
                     expression.text(EXPRESSION_NAME, b"limit");
@@ -322,6 +322,16 @@ impl Expressions<'_> {
 
     fn limit(&mut self, limit: RateLimit) {
         self.expression("limit", |data| write_limit(data, limit));
+    }
+}
+
+/// A register by the number that the kernel tells it by: every fourth one has a name of its own from the time when registers were four times
+/// as large (`nft_dump_register()` in net/netfilter/nf_tables_api.c). It takes either; said this way, rules can be compared.
+const fn as_told(register: u32) -> u32 {
+    const REGISTERS_IN_ONE: u32 = 4;
+    match register.checked_sub(FIRST_REGISTER) {
+        Some(place) if place.is_multiple_of(REGISTERS_IN_ONE) => place / REGISTERS_IN_ONE + 1,
+        _ => register,
     }
 }
 
@@ -340,12 +350,12 @@ impl Source {
         match self {
             // NFTA_META_*
             Self::Meta(key) => expressions.expression("meta", |data| {
-                data.u32(1, register);
+                data.u32(1, as_told(register));
                 data.u32(2, key.number());
             }),
             // NFTA_PAYLOAD_*
             Self::Payload { base, offset, length } => expressions.expression("payload", |data| {
-                data.u32(1, register);
+                data.u32(1, as_told(register));
                 data.u32(2, base.number());
                 data.u32(3, offset);
                 data.u32(4, length);
@@ -356,17 +366,17 @@ impl Source {
             }
             // NFTA_FIB_*
             Self::WayBack => expressions.expression("fib", |data| {
-                data.u32(1, register);
+                data.u32(1, as_told(register));
                 data.u32(2, 2); // NFT_FIB_RESULT_OIFNAME
                 data.u32(3, 1); // NFTA_FIB_F_SADDR
             }),
             // NFTA_CT_*
             Self::ConnectionState => expressions.expression("ct", |data| {
-                data.u32(1, register);
+                data.u32(1, as_told(register));
                 data.u32(2, 0); // NFT_CT_STATE
             }),
             Self::ExtensionField { header, offset, length } => expressions.expression("exthdr", |data| {
-                data.u32(1, register);
+                data.u32(1, as_told(register));
                 data.bytes(2, &[header.number()]);
                 data.u32(3, offset);
                 data.u32(4, length);
@@ -374,7 +384,7 @@ impl Source {
             }),
             // NFTA_EXTHDR_*
             Self::ExtensionHeader(header) => expressions.expression("exthdr", |data| {
-                data.u32(1, register);
+                data.u32(1, as_told(register));
                 data.bytes(2, &[header.number()]);
                 data.u32(3, 0);
                 data.u32(4, 1);

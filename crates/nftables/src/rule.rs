@@ -29,6 +29,14 @@ impl Rule {
     pub fn with_comment(self, comment: Comment) -> Self {
         Self { comment: Some(comment), ..self }
     }
+
+    /// The chains that it leads to.
+    pub(crate) fn targets(&self) -> impl Iterator<Item = &Name> {
+        self.statements.iter().filter_map(|statement| match statement {
+            Statement::Verdict(Verdict::Jump(chain) | Verdict::Goto(chain)) => Some(chain),
+            _ => None,
+        })
+    }
 }
 
 impl fmt::Display for Rule {

@@ -6,12 +6,12 @@ use std::time::Duration;
 use crate::encode::{USERDATA_COMMENT, chain, element, padded, rule, table};
 use crate::expression::{
     DATA_VALUE, DATA_VERDICT, EXPRESSION_DATA, EXPRESSION_NAME, IMMEDIATE_DATA, IMMEDIATE_DREG, LIST_ELEMENT, NF_ACCEPT, NF_DROP,
-    NFT_GOTO, NFT_JUMP, NFT_RETURN, VERDICT_CHAIN, VERDICT_CODE, VERDICT_REGISTER,
+    NFT_GOTO, NFT_JUMP, NFT_RETURN, VERDICT_CHAIN, VERDICT_CODE, VERDICT_REGISTER, write_rule,
 };
-use crate::wire::{Attributes, FAMILY_HEADER, until_zero};
+use crate::wire::{Attributes, Content, FAMILY_HEADER, Writer, until_zero};
 use crate::{
-    ChainId, ChainKind, DataType, Element, Error, Family, Field, Hook, Name, Policy, Priority, Ranges, RuleHandle, TableId, Value,
-    Verdict,
+    ChainId, ChainKind, DataType, Element, Error, Family, Field, Hook, Name, Policy, Priority, Ranges, Rule, RuleHandle, TableId,
+    Value, Verdict,
 };
 
 /// The family and the attributes of a message.
@@ -28,6 +28,8 @@ pub struct TableSeen {
     pub activity: Activity,
     /// Who may change it.
     pub owner: Owner,
+    /// How many sets, maps, chains and other objects it has.
+    pub parts: u32,
 }
 
 /// Whether a table's chains see packets.
@@ -57,6 +59,7 @@ impl TableSeen {
         Ok(Self {
             activity: if flags & NFT_TABLE_F_DORMANT == 0 { Activity::Active } else { Activity::Dormant },
             owner: if flags & NFT_TABLE_F_OWNER == 0 { Owner::Anybody } else { Owner::OneProcess },
+            parts: attributes.u32(table::USE)?.unwrap_or(0),
         })
     }
 }
@@ -70,6 +73,8 @@ pub struct ChainSeen {
     pub handle: u64,
     /// Where packets enter it, if they do.
     pub base: Option<BaseSeen>,
+    /// How many rules it has, and how many rules and elements lead to it, together.
+    pub uses: u32,
 }
 
 /// Where and how packets enter a chain of the kernel's.
@@ -96,10 +101,24 @@ impl ChainSeen {
         let name = until_zero(attributes.required(chain::NAME, "a chain has no name")?);
         let id = TableId::new(family, Name::told(table)).chain(&Name::told(name));
         let handle = attributes.u64(chain::HANDLE)?.unwrap_or(0);
+        let uses = attributes.u32(chain::USE)?.unwrap_or(0);
         let hook = attributes.nested(chain::HOOK)?;
         let base = hook.map(|hook| BaseSeen::parse(family, &attributes, &hook)).transpose()?;
-        Ok(Some(Self { id, handle, base }))
+        Ok(Some(Self { id, handle, base, uses }))
     }
+}
+
+/// What a chain counts ([`ChainSeen::uses`]) where it is one of `table`.
+pub(crate) fn uses_within(payload: &[u8], table: &TableId) -> Result<u32, Error> {
+    let (family, attributes) = open(payload)?;
+    let is_of_table = family == Some(table.family) && attributes.text(chain::TABLE) == Some(table.name.as_bytes());
+    Ok(if is_of_table { attributes.u32(chain::USE)?.unwrap_or(0) } else { 0 })
+}
+
+/// The chain that a rule is in.
+pub(crate) fn chain_of_rule(payload: &[u8]) -> Result<Name, Error> {
+    let (_, attributes) = open(payload)?;
+    Ok(Name::told(until_zero(attributes.required(rule::CHAIN, "a rule has no chain")?)))
 }
 
 impl BaseSeen {
@@ -136,6 +155,8 @@ pub struct RuleSeen {
     pub condition: Condition,
     /// What it does at its end.
     pub end: End,
+    /// All that it does, as the kernel tells it.
+    expressions: Vec<u8>,
 }
 
 /// Whether every packet reaches a rule's end.
@@ -165,6 +186,28 @@ impl RuleSeen {
         self.condition == Condition::Always && matches!(self.end, End::Reject | End::Verdict(Verdict::Drop))
     }
 
+    /// Whether it does what `rule` does in a table of `family`, and nothing else: what the kernel tells has all that we would send it,
+    /// and beyond that only what is left at its default. The numbers that a counter has counted do not matter.
+    ///
+    /// # Errors
+    /// When the kernel's answer makes no sense, or `rule` cannot be said.
+    pub fn does_the_same(&self, family: Family, rule: &Rule) -> Result<bool, Error> {
+        let mut writer = Writer::default();
+        write_rule(&mut writer, family, rule);
+        let sent = writer.finish().ok_or_else(|| Error::Unsayable("a rule is too large".to_owned()))?;
+        let (sent, told) = (Attributes::parse(&sent)?, Attributes::parse(&self.expressions)?);
+        let pairs = sent.each(LIST_ELEMENT).zip(told.each(LIST_ELEMENT));
+        if sent.each(LIST_ELEMENT).count() != told.each(LIST_ELEMENT).count() {
+            return Ok(false);
+        }
+        for (sent, told) in pairs {
+            if !is_told(sent, told)? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
     pub(crate) fn parse(payload: &[u8]) -> Result<Self, Error> {
         let (_, attributes) = open(payload)?;
         let handle = attributes.u64(rule::HANDLE)?.ok_or_else(|| Error::nonsense("a rule has no handle"))?;
@@ -182,8 +225,36 @@ impl RuleSeen {
             }
         }
         let comment = attributes.bytes(rule::USERDATA).and_then(comment_of);
-        Ok(Self { handle: RuleHandle(handle), comment, condition, end })
+        let expressions = attributes.bytes(rule::EXPRESSIONS).unwrap_or_default().to_vec();
+        Ok(Self { handle: RuleHandle(handle), comment, condition, end, expressions })
     }
+}
+
+/// Whether the kernel's word for an expression says what ours does.
+fn is_told(sent: &[u8], told: &[u8]) -> Result<bool, Error> {
+    let (ours, theirs) = (Attributes::parse(sent)?, Attributes::parse(told)?);
+    let is_counter = ours.text(EXPRESSION_NAME) == Some(b"counter");
+    match (is_counter, ours.text(EXPRESSION_NAME) == theirs.text(EXPRESSION_NAME)) {
+        (_, false) => Ok(false),
+        (true, true) => Ok(true),
+        (false, true) => holds_all(&ours, &theirs),
+    }
+}
+
+/// Whether `told` has every attribute of `sent`, and of its own only what is zero.
+fn holds_all(sent: &Attributes<'_>, told: &Attributes<'_>) -> Result<bool, Error> {
+    for (kind, value) in sent.all() {
+        let Some(seen) = told.bytes(kind.number) else { return Ok(false) };
+        let same = match kind.content {
+            Content::Attributes => holds_all(&Attributes::parse(value)?, &Attributes::parse(seen)?)?,
+            Content::Bytes => value == seen,
+        };
+        if !same {
+            return Ok(false);
+        }
+    }
+    let is_ours = |number: u16| sent.bytes(number).is_some();
+    Ok(told.all().all(|(kind, value)| is_ours(kind.number) || value.iter().all(|byte| *byte == 0)))
 }
 
 /// Where in a base chain a rule must stand to have its say before the chain stops everything: before the rule that does so, or, where
@@ -458,7 +529,7 @@ mod tests {
 
     fn as_answer(step: &Step<'_>) -> Vec<u8> {
         let message = crate::encode::message(step, 1).unwrap();
-        let mut handle = crate::wire::Writer::default();
+        let mut handle = Writer::default();
         if matches!(step, Step::AddRule { .. }) {
             handle.u64(rule::HANDLE, 7);
         }

@@ -1,5 +1,6 @@
 //! Tables, and how objects are named.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use crate::{Chain, Family, Name, Set};
@@ -93,6 +94,20 @@ impl Table {
     #[must_use]
     pub fn id(&self) -> TableId {
         TableId::new(self.family, self.name.clone())
+    }
+
+    /// How many rules each of its chains has and how many lead to it, together, as the kernel counts them
+    /// ([`ChainSeen::uses`](crate::ChainSeen)). Elements of verdict maps are not counted.
+    #[must_use]
+    pub fn uses_of_chains(&self) -> BTreeMap<&Name, u32> {
+        let mut uses: BTreeMap<&Name, u32> = self.chains.iter().map(|chain| (&chain.name, 0)).collect();
+        for chain in &self.chains {
+            for rule in &chain.rules {
+                *uses.entry(&chain.name).or_default() += 1;
+                rule.targets().for_each(|target| *uses.entry(target).or_default() += 1);
+            }
+        }
+        uses
     }
 }
 

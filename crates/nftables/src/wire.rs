@@ -131,7 +131,28 @@ pub(crate) fn take_message<'a>(rest: &mut &'a [u8]) -> Result<Received<'a>, Erro
 
 /// The attributes of a message or of another attribute. Where a kind occurs twice, the last one counts, as in the kernel.
 #[derive(Debug)]
-pub(crate) struct Attributes<'a>(Vec<(u16, &'a [u8])>);
+pub(crate) struct Attributes<'a>(Vec<(Kind, &'a [u8])>);
+
+/// What an attribute is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Kind {
+    pub number: u16,
+    pub content: Content,
+}
+
+/// What is in an attribute, as far as its sender says: the kernel does not always.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Content {
+    Attributes,
+    Bytes,
+}
+
+impl Kind {
+    const fn parse(word: u16) -> Self {
+        let content = if word & NLA_F_NESTED == 0 { Content::Bytes } else { Content::Attributes };
+        Self { number: word & NLA_TYPE_MASK, content }
+    }
+}
 
 impl<'a> Attributes<'a> {
     /// Takes the attributes apart.
@@ -140,20 +161,25 @@ impl<'a> Attributes<'a> {
         while let Some(&[l0, l1, k0, k1]) = bytes.first_chunk::<ATTRIBUTE_HEADER>() {
             let length = usize::from(u16::from_ne_bytes([l0, l1]));
             let value = bytes.get(ATTRIBUTE_HEADER..length).ok_or_else(|| Error::nonsense("an attribute has a wrong length"))?;
-            list.push((u16::from_ne_bytes([k0, k1]) & NLA_TYPE_MASK, value));
+            list.push((Kind::parse(u16::from_ne_bytes([k0, k1])), value));
             bytes = bytes.get(length.next_multiple_of(4)..).unwrap_or_default();
         }
         Ok(Self(list))
     }
 
+    /// All of them, in order.
+    pub fn all(&self) -> impl Iterator<Item = (Kind, &'a [u8])> {
+        self.0.iter().copied()
+    }
+
     /// Every attribute of a kind, in order.
     pub fn each(&self, kind: u16) -> impl Iterator<Item = &'a [u8]> {
-        self.0.iter().filter(move |(seen, _)| *seen == kind).map(|(_, value)| *value)
+        self.0.iter().filter(move |(seen, _)| seen.number == kind).map(|(_, value)| *value)
     }
 
     /// The bytes of an attribute.
     pub fn bytes(&self, kind: u16) -> Option<&'a [u8]> {
-        self.0.iter().rev().find(|(seen, _)| *seen == kind).map(|(_, value)| *value)
+        self.0.iter().rev().find(|(seen, _)| seen.number == kind).map(|(_, value)| *value)
     }
 
     /// The bytes of an attribute that must be there.

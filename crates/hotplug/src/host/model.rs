@@ -81,13 +81,17 @@ impl Host {
             Operation::SetGuestFilter(filter) => {
                 self.guest_filters.retain(|seen| (seen.way, &seen.device) != (filter.way, &filter.device));
                 self.guest_filters.push(filter.clone());
+                self.guest_damage.clear();
             }
             Operation::DeleteGuestFilter { filter, when } => {
                 if *when == Unfilter::Now || !self.takes_frames(&filter.device, filter.way) {
                     self.guest_filters.retain(|seen| (seen.way, &seen.device) != (filter.way, &filter.device));
                 }
             }
-            Operation::ReplaceGuestFilters(filters) => self.guest_filters.clone_from(filters),
+            Operation::ReplaceGuestFilters(filters) => {
+                self.guest_filters.clone_from(filters);
+                self.guest_damage.clear();
+            }
             Operation::AddOvsPort(port) => {
                 self.ovs_ports.retain(|seen| seen.device != port.device);
                 self.ovs_ports.push(port.clone());

@@ -8,7 +8,7 @@ use ipnetwork::IpNetwork;
 use serde::Serialize;
 
 use crate::firewall::{DroppingChain, ForwardAccept, Masquerade};
-use crate::guest_filter::GuestFilter;
+use crate::guest_filter::{Damage, GuestFilter};
 use crate::host::{Address, Link, Neighbour, Route, Switch};
 use crate::interface_name::InterfaceName;
 use crate::mac_address::MacAddress;
@@ -595,6 +595,8 @@ pub struct Examined {
     pub kernel: Kernel,
     /// What the packet filter holds.
     pub firewall: Look<Firewall>,
+    /// What is wrong with the guest filter's tables.
+    pub damage: Look<Vec<Damage>>,
     /// What the programs remember.
     pub remembered: Remembered,
     /// How the toolstack is configured.
@@ -626,6 +628,7 @@ impl Examined {
             firewall: Ok(Firewall::default()),
             remembered: Remembered::default(),
             toolstack: Toolstack::default(),
+            damage: Ok(vec![]),
             due: Ok(vec![]),
             hooks: vec![],
             managed: vec![],

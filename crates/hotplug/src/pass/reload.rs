@@ -43,6 +43,7 @@ pub fn pass(invocation: &Invocation) -> Result<Report, Trouble> {
 /// What a reload would do now, on the host as it is.
 pub(super) fn plan(system: &mut System) -> Result<(Plan, Host), Trouble> {
     let mut host = Host { links: system.every_link()?, guest_filters: system.every_guest_filter()?, ..Host::default() };
+    system.observe_guest_damage(&mut host)?;
     let verdicts = verdicts(system, &host)?;
     let sessions = sessions();
     let bridged: Vec<InterfaceName> = match System::chains_see_bridged_packets() {

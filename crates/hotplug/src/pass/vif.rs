@@ -6,7 +6,7 @@ use crate::apply::journal::Journal;
 use crate::apply::{FailureKind, Run};
 use crate::dry_run;
 use crate::guest_filter::{GuestFilter, Tags, Way};
-use crate::host::Host;
+use crate::host::{AdminState, Host};
 use crate::interface_name::InterfaceName;
 use crate::invocation::{Caller, Format, Invocation, Mode};
 use crate::operation::{HookCall, Operation, StoreEntry};
@@ -64,10 +64,17 @@ impl Asked<'_> {
         Ok(Wishes { own, of_network }.filter(&suspect)?)
     }
 
-    /// Notes the filters that the vif has under any of its names.
+    /// Notes the filters that the vif has under any of its names. One whose interface is up already may have come in another way before.
     pub fn note_filters(&self, way: Way, system: &mut System, host: &mut Host) -> Result<(), Trouble> {
         let names: Vec<InterfaceName> = self.vif.names().cloned().collect();
-        Ok(system.observe_guest_filters(host, way, &names)?)
+        if self.call.coming == Coming::Goes {
+            return Ok(system.observe_guest_filters_left(host, way, &names)?);
+        }
+        system.observe_guest_filters(host, way, &names)?;
+        if self.vif.leftover(host).is_some_and(|link| link.state == AdminState::Up) {
+            system.observe_guest_filters_left(host, way.other(), &names)?;
+        }
+        Ok(())
     }
 }
 

@@ -45,7 +45,7 @@ pub struct Rules<'a> {
 pub fn reload(verdicts: &[Verdict], rules: &Rules<'_>, host: &Host) -> Plan {
     let mut draft = Draft::new(host);
     let wanted = wanted(verdicts, host);
-    if !same(&wanted, &host.guest_filters) {
+    if !same(&wanted, &host.guest_filters) || !host.guest_damage.is_empty() {
         draft.must(Operation::ReplaceGuestFilters(wanted));
     }
     for masquerade in rules.sessions.into_iter().flat_map(masquerades) {

@@ -12,6 +12,7 @@ use super::manager::{Manager, manager_of};
 use super::state::state_path;
 use super::{System, SystemError, probe};
 use crate::dhcp::dnsmasq;
+use crate::guest_filter::Damage;
 use crate::host::{Family, Host};
 use crate::inspect::model::{
     DhcpServer, Examined, Firewall, ForeignManager, GuestFile, Hook, HookKind, KilledRun, Managed, NamedProgram, ProgramState,
@@ -63,6 +64,7 @@ impl System {
             settings,
             kernel: probe::kernel(),
             firewall,
+            damage: self.guest_damage().map_err(|error| error.to_string()),
             toolstack: toolstack_of(&files, &seen),
             due: Ok(vec![]),
             hooks: hooks(Path::new(HOOKS)),
@@ -90,6 +92,12 @@ impl System {
             settings.extend(self.sysctl(&sysctl)?.map(|value| (sysctl, value)));
         }
         Ok(settings)
+    }
+
+    fn guest_damage(&mut self) -> Result<Vec<Damage>, SystemError> {
+        let mut host = Host { guest_filters: self.every_guest_filter()?, ..Host::default() };
+        self.observe_guest_damage(&mut host)?;
+        Ok(host.guest_damage)
     }
 
     fn firewall_seen(&mut self) -> Result<Firewall, SystemError> {

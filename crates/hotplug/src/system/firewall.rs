@@ -4,6 +4,7 @@
 //! (nf_tables waits for all processors).
 
 mod foreign;
+mod guest_tables;
 mod guests;
 mod legacy;
 
@@ -75,16 +76,34 @@ impl From<FirewallError> for Cause {
 
 type Result<T> = std::result::Result<T, FirewallError>;
 
+/// The packet filter.
+#[derive(Default)]
+pub(super) struct Firewall {
+    connection: Line,
+    /// The guest filters as they were last listed.
+    listed: Vec<GuestFilter>,
+}
+
 /// The connection to nf_tables, opened when it is first needed.
 #[derive(Default)]
-pub(super) struct Firewall(Option<Connection>);
+struct Line(Option<Connection>);
 
-impl Firewall {
-    fn connection(&mut self) -> Result<&mut Connection> {
+impl Line {
+    fn get_or_open(&mut self) -> Result<&mut Connection> {
         match &mut self.0 {
             Some(connection) => Ok(connection),
             empty => Ok(empty.insert(Connection::open()?)),
         }
+    }
+
+    fn take(&mut self) -> Option<Connection> {
+        self.0.take()
+    }
+}
+
+impl Firewall {
+    fn connection(&mut self) -> Result<&mut Connection> {
+        self.connection.get_or_open()
     }
 
     /// Begins to masquerade; our table is made where it is not there yet.
@@ -156,7 +175,7 @@ impl System {
         self.firewall.masquerades().map_err(SystemError::in_act("looking at the packet filter's own table"))
     }
 
-    /// Notes the guest filters of `devices`, for frames that come in this way.
+    /// Notes the guest filters of `devices`, for frames that come in this way, and what is wrong with the tables that hold them.
     ///
     /// # Errors
     /// When the kernel does not tell.
@@ -167,9 +186,40 @@ impl System {
         devices: &[InterfaceName],
     ) -> std::result::Result<(), SystemError> {
         for device in devices {
-            let seen = self.firewall.guest_filter(way, device);
+            let failed = || SystemError::in_act(format!("looking for the guest filter of {device}"));
+            let seen = self.firewall.guest_filter(way, device).map_err(failed())?;
+            if let Some(filter) = &seen {
+                host.guest_damage.extend(self.firewall.damage_of(filter).map_err(failed())?);
+            }
+            host.guest_filters.extend(seen);
+        }
+        Ok(())
+    }
+
+    /// Notes the guest filters that `devices` leave behind, in whatever table of ours they are.
+    ///
+    /// # Errors
+    /// When the kernel does not tell.
+    pub fn observe_guest_filters_left(
+        &mut self,
+        host: &mut Host,
+        way: Way,
+        devices: &[InterfaceName],
+    ) -> std::result::Result<(), SystemError> {
+        for device in devices {
+            let seen = self.firewall.guest_filter_left(way, device);
             host.guest_filters.extend(seen.map_err(SystemError::in_act(format!("looking for the guest filter of {device}")))?);
         }
+        Ok(())
+    }
+
+    /// Notes what is wrong with the guest filter's tables, all filters of which have been noted.
+    ///
+    /// # Errors
+    /// When the kernel does not tell.
+    pub fn observe_guest_damage(&mut self, host: &mut Host) -> std::result::Result<(), SystemError> {
+        let damage = self.firewall.guest_damage(&host.guest_filters);
+        host.guest_damage = damage.map_err(SystemError::in_act("looking at the tables of the guest filter"))?;
         Ok(())
     }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::guest_filter::GuestFilter;
+use crate::guest_filter::{Damage, GuestFilter};
 use crate::host::AdminState;
 use crate::inspect::finding::{Answer, Area, Check, CheckId, Finding};
 use crate::inspect::model::{Backend, Device, Examined, Seen, Wiring, vif_numbers};
@@ -20,6 +20,7 @@ const NOT_A_PORT: CheckId = CheckId("vif-not-in-bridge");
 const DOWN: CheckId = CheckId("vif-down");
 const MTU: CheckId = CheckId("vif-mtu");
 const FILTER: CheckId = CheckId("guest-filter");
+const TABLES: CheckId = CheckId("guest-filter-tables");
 const SAME_ADDRESS: CheckId = CheckId("duplicate-address");
 const SAME_MAC: CheckId = CheckId("duplicate-mac");
 
@@ -32,6 +33,7 @@ pub(super) static CHECKS: &[Check] = &[
     Check { id: DOWN, area: Area::Guests, good: "interfaces are up", look: down },
     Check { id: MTU, area: Area::Guests, good: "interfaces have the MTU that they should", look: mtu },
     Check { id: FILTER, area: Area::Guests, good: "guests are held to the addresses that antispoof= asks for", look: filter },
+    Check { id: TABLES, area: Area::Guests, good: "nobody has changed the rules of the guest filter", look: tables },
     Check { id: SAME_ADDRESS, area: Area::Guests, good: "no two guests have the same address", look: same_address },
     Check { id: SAME_MAC, area: Area::Guests, good: "no two guests on a bridge have the same Ethernet address", look: same_mac },
 ];
@@ -228,6 +230,9 @@ fn filter(examined: &Examined) -> Answer {
     let seen = &examined.seen;
     let in_force = |filter: &&GuestFilter| seen.filter.get(&filter.device).is_some_and(|seen| seen.filter.same_rules(filter));
     let lacking: Vec<&InterfaceName> = wanted.iter().filter(|filter| !in_force(filter)).map(|filter| &filter.device).collect();
+    if lacking.is_empty() && examined.damage.as_ref().is_ok_and(|damage| !damage.is_empty()) {
+        return Ok(vec![]);
+    }
     let finding = Finding::problem(
         FILTER,
         match lacking.is_empty() {
@@ -241,6 +246,17 @@ fn filter(examined: &Examined) -> Answer {
             .mended_by("put all rules of ours back")
             .typing(RELOAD),
     ])
+}
+
+fn tables(examined: &Examined) -> Answer {
+    let damage = examined.damage.as_ref().map_err(Clone::clone)?;
+    let finding = |damage: &Damage| {
+        Finding::problem(TABLES, damage.to_string())
+            .because("somebody has changed it by hand; guests may be able to send what they must not, or cannot send what they may")
+            .mended_by("have our tables made anew")
+            .typing(RELOAD)
+    };
+    Ok(damage.iter().map(finding).collect())
 }
 
 fn same_address(examined: &Examined) -> Answer {

@@ -6,8 +6,9 @@ use ipnetwork::IpNetwork;
 use nftables::{Batch, Connection, Element, ElementSeen, Family, Field, Ranges, SetId, Value};
 use nix::errno::Errno;
 
+use super::guest_tables::{self, Tables};
 use super::{Firewall, FirewallError, Result};
-use crate::guest_filter::{GuestFilter, GuestSet, Noted, Way, address_of, ruleset};
+use crate::guest_filter::{Damage, GuestFilter, GuestSet, Noted, Way, Wrong, address_of, ruleset};
 use crate::interface_name::InterfaceName;
 
 /// How often the kernel is asked again after somebody else changed what we had just looked at.
@@ -34,7 +35,11 @@ enum Obstacle {
 impl Obstacle {
     fn of(error: &FirewallError) -> Option<Self> {
         match error {
-            FirewallError::NfTables(error) if error.is(Errno::EEXIST) || error.is(Errno::ENOENT) => Some(Self::Overtaken),
+            FirewallError::NfTables(error)
+                if [Errno::EEXIST, Errno::ENOENT, Errno::ERESTART].iter().any(|errno| error.is(*errno)) =>
+            {
+                Some(Self::Overtaken)
+            }
             FirewallError::NfTables(error) if error.is(Errno::EBUSY) => Some(Self::Litter),
             _ => None,
         }
@@ -48,6 +53,41 @@ impl Firewall {
             Err(FirewallError::NfTables(error)) if error.is(Errno::EPROTONOSUPPORT) => Ok(None),
             connection => guest_filter(connection?, way, device),
         }
+    }
+
+    /// The same, though somebody may have deleted one of its tables.
+    pub fn guest_filter_left(&mut self, way: Way, device: &InterfaceName) -> Result<Option<GuestFilter>> {
+        match self.connection() {
+            Err(FirewallError::NfTables(error)) if error.is(Errno::EPROTONOSUPPORT) => Ok(None),
+            connection => filter_in_any_table(connection?, way, device),
+        }
+    }
+
+    /// What is wrong with the tables that hold this filter, as far as a glance at them and a look at each of its own elements tells.
+    pub fn damage_of(&mut self, filter: &GuestFilter) -> Result<Option<Damage>> {
+        let connection = self.connection()?;
+        match guest_tables::glance(connection, filter.way)? {
+            Tables::Damaged(damage) => return Ok(Some(damage)),
+            Tables::Absent => return Ok(None),
+            Tables::Whole => {}
+        }
+        for family in filter.way.families() {
+            let elements = filter.elements()?;
+            let lacking = elements.iter().filter(|(set, _)| set.is_in(*family)).find_map(|(set, element)| {
+                let there = is_there(connection, *family, *set, element);
+                (!matches!(there, Ok(true))).then(|| there.map(|_| *set))
+            });
+            if let Some(set) = lacking.transpose()? {
+                let table = format!("{family} {}", ruleset::TABLE);
+                return Ok(Some(Damage { table, what: Wrong::Elements(set.word().to_owned()) }));
+            }
+        }
+        Ok(None)
+    }
+
+    /// What is wrong with the tables, of which these are all the filters.
+    pub fn guest_damage(&mut self, filters: &[GuestFilter]) -> Result<Vec<Damage>> {
+        guest_tables::examine(self.connection()?, filters)
     }
 
     /// The name that the interface bears now which its driver called `device`, as far as a filter tells.
@@ -85,22 +125,26 @@ impl Firewall {
     fn try_to_set(&mut self, filter: &GuestFilter) -> Result<()> {
         let connection = self.connection()?;
         let seen = guest_filter(connection, filter.way, &filter.device)?;
-        if seen.as_ref().is_some_and(|seen| seen.same_rules(filter)) {
-            return Ok(());
-        }
+        let tables = guest_tables::glance(connection, filter.way)?;
         let mut batch = Batch::new();
-        match &seen {
-            Some(seen) => {
+        match (&tables, &seen) {
+            (Tables::Damaged(damage), _) => {
+                log::warn!("{damage}: somebody has changed it; it is made anew with the filters of all its guests");
+                self.make_anew(filter)?;
+                return Ok(());
+            }
+            (Tables::Absent, _) => make_tables(&mut batch, filter.way, std::slice::from_ref(filter), &[])?,
+            (Tables::Whole, None) => put_in(&mut batch, filter.way, &filter.elements()?)?,
+            (Tables::Whole, Some(seen)) => {
                 let mut old = elements_that_differ(seen, filter)?;
                 if seen.mac != filter.mac {
                     old.extend(announcements(connection, seen)?);
                     old.sort();
                 }
-                take_out(&mut batch, filter.way, &old)?;
-                put_in(&mut batch, filter.way, &elements_that_differ(filter, seen)?)?;
+                take_out_what_is_there(connection, &mut batch, filter.way, &old)?;
+                // Those that stay too: somebody may have taken one out.
+                put_in(&mut batch, filter.way, &filter.elements()?)?;
             }
-            None if has_table(connection, filter.way)? => put_in(&mut batch, filter.way, &filter.elements()?)?,
-            None => make_tables(&mut batch, filter.way, std::slice::from_ref(filter))?,
         }
         connection.send(&batch)?;
         if seen.is_some() {
@@ -109,69 +153,105 @@ impl Firewall {
         Ok(())
     }
 
+    /// Makes the tables anew, with this filter and all others that are in them. The kernel refuses where anything has changed since the
+    /// look.
+    fn make_anew(&mut self, filter: &GuestFilter) -> Result<()> {
+        let connection = self.connection()?;
+        let generation = connection.generation()?;
+        let others = filters_of(connection, filter.way)?.into_iter().map(|(seen, _)| seen);
+        let mut filters: Vec<GuestFilter> = others.filter(|seen| seen.device != filter.device).collect();
+        filters.push(filter.clone());
+        let mut batch = Batch::new();
+        batch.only_in(generation);
+        replace_tables(connection, &mut batch, filter.way, &filters)?;
+        connection.send(&batch)?;
+        self.close_elsewhere();
+        Ok(())
+    }
+
     /// Takes the filter of an interface away; the tables go with the last one.
     pub fn delete_guest_filter(&mut self, way: Way, device: &InterfaceName) -> Result<()> {
+        let seen = filter_in_any_table(self.connection()?, way, device)?.ok_or(FirewallError::Absent)?;
+        match self.try_to_delete(&seen) {
+            // Somebody has deleted a table, a set or an element by hand. What is left goes all the same.
+            Err(FirewallError::NfTables(error)) if error.is(Errno::ENOENT) => self.delete_what_is_there(&seen),
+            result => result,
+        }
+    }
+
+    fn try_to_delete(&mut self, seen: &GuestFilter) -> Result<()> {
         let connection = self.connection()?;
-        let seen = guest_filter(connection, way, device)?.ok_or(FirewallError::Absent)?;
-        if delete_tables_of_the_last(connection, &seen)? {
+        if delete_tables_of_the_last(connection, seen, seen.way.families())? {
             self.close_elsewhere();
             return Ok(());
         }
-        let elements = all_elements(connection, &seen)?;
-        if !let_end(connection, &seen, &elements)? {
+        let elements = all_elements(connection, seen)?;
+        if !let_end(connection, seen, &elements)? {
             let mut batch = Batch::new();
-            take_out(&mut batch, way, &elements)?;
+            take_out(&mut batch, seen.way, &elements)?;
             connection.send(&batch)?;
             self.close_elsewhere();
         }
         Ok(())
     }
 
+    fn delete_what_is_there(&mut self, seen: &GuestFilter) -> Result<()> {
+        let connection = self.connection()?;
+        let mut there = vec![];
+        for family in seen.way.families() {
+            there.extend(none_if_unknown(connection.table(&ruleset::table_id(*family)?))?.map(|_| *family));
+        }
+        if !delete_tables_of_the_last(connection, seen, &there)? {
+            let elements = all_elements(connection, seen)?;
+            let mut batch = Batch::new();
+            take_out_what_is_there(connection, &mut batch, seen.way, &elements)?;
+            connection.send(&batch)?;
+        }
+        self.close_elsewhere();
+        Ok(())
+    }
+
     /// All filters, with the number of packets that each has dropped.
     pub fn guest_filters(&mut self) -> Result<Vec<(GuestFilter, u64)>> {
         let connection = self.connection()?;
-        let mut filters = vec![];
-        for way in [Way::Bridged, Way::Routed] {
-            let Some(family) = way.families().first() else { continue };
-            let guests = list(connection, *family, GuestSet::Guests)?;
-            let mut drops = vec![];
-            for family in way.families() {
-                drops.extend(list(connection, *family, GuestSet::Dropped)?);
-            }
-            for seen in guests {
-                let Some(device) = device_of(&seen.element) else { continue };
-                let dropped = drops.iter().filter(|drop| device_of(&drop.element).as_ref() == Some(&device));
-                let count = dropped.filter_map(|drop| drop.traffic).map(|traffic| traffic.packets).sum();
-                filters.extend(understood(connection, way, &device, &seen.element)?.map(|filter| (filter, count)));
-            }
-        }
+        let mut filters = filters_of(connection, Way::Bridged)?;
+        filters.extend(filters_of(connection, Way::Routed)?);
+        self.listed = filters.iter().map(|(filter, _)| filter.clone()).collect();
         Ok(filters)
     }
 
-    /// Puts these filters in place of all there are, in one instant.
+    /// Puts these filters in place of all there are, in one instant. A filter that has come since they were last listed is kept.
     pub fn replace_guest_filters(&mut self, filters: &[GuestFilter]) -> Result<()> {
-        let mut batch = Batch::new();
-        for way in [Way::Bridged, Way::Routed] {
-            let of_way: Vec<GuestFilter> = filters.iter().filter(|filter| filter.way == way).cloned().collect();
-            for family in way.families() {
-                // Looked for first: a deletion costs a wait, also of what is not there.
-                let there = self.connection()?.table(&ruleset::table_id(*family)?)?.is_some();
-                if there {
-                    batch.delete_table(ruleset::table_id(*family)?);
-                }
+        let mut result = self.try_to_replace(filters);
+        for _ in 1..ATTEMPTS_TO_SET {
+            if result.as_ref().err().and_then(Obstacle::of).is_none() {
+                break;
             }
-            if !of_way.is_empty() {
-                make_tables(&mut batch, way, &of_way)?;
-            }
+            result = self.try_to_replace(filters);
         }
-        self.connection()?.send(&batch)?;
+        result
+    }
+
+    fn try_to_replace(&mut self, filters: &[GuestFilter]) -> Result<()> {
+        let connection = self.connection.get_or_open()?;
+        let generation = connection.generation()?;
+        let mut batch = Batch::new();
+        batch.only_in(generation);
+        for way in [Way::Bridged, Way::Routed] {
+            let came: Vec<GuestFilter> =
+                filters_of(connection, way)?.into_iter().map(|(seen, _)| seen).filter(|seen| !self.listed.contains(seen)).collect();
+            let stays = |filter: &&GuestFilter| filter.way == way && !came.iter().any(|seen| seen.device == filter.device);
+            let of_way: Vec<GuestFilter> = filters.iter().filter(stays).chain(&came).cloned().collect();
+            replace_tables(connection, &mut batch, way, &of_way)?;
+        }
+        connection.send(&batch)?;
         self.close_elsewhere();
         Ok(())
     }
 
     /// Closes the connection without waiting for the kernel to free what was deleted.
     fn close_elsewhere(&mut self) {
-        if let Some(connection) = self.0.take() {
+        if let Some(connection) = self.connection.take() {
             super::super::release::in_child(connection);
         }
     }
@@ -184,7 +264,7 @@ fn device_of(element: &Element) -> Option<InterfaceName> {
     }
 }
 
-fn set_of(family: Family, set: GuestSet) -> Result<SetId> {
+pub(super) fn set_of(family: Family, set: GuestSet) -> Result<SetId> {
     Ok(ruleset::table_id(family)?.set(&set.name()?))
 }
 
@@ -193,7 +273,7 @@ fn key_of(device: &InterfaceName) -> Result<Element> {
 }
 
 /// A kernel without nf_tables, or without it for bridges, holds nothing of ours.
-fn none_if_unknown<T>(result: std::result::Result<Option<T>, nftables::Error>) -> Result<Option<T>> {
+pub(super) fn none_if_unknown<T>(result: std::result::Result<Option<T>, nftables::Error>) -> Result<Option<T>> {
     match result {
         Err(error) if [Errno::EOPNOTSUPP, Errno::EINVAL, Errno::EAFNOSUPPORT].iter().any(|errno| error.is(*errno)) => Ok(None),
         result => Ok(result?),
@@ -205,15 +285,55 @@ fn list(connection: &mut Connection, family: Family, set: GuestSet) -> Result<Ve
     Ok(none_if_unknown(elements)?.unwrap_or_default())
 }
 
-fn has_table(connection: &mut Connection, way: Way) -> Result<bool> {
-    let Some(family) = way.families().first() else { return Ok(false) };
-    Ok(connection.has_set(&set_of(*family, GuestSet::Guests)?)?)
+/// Whether an element is about to end, as those of a guest are that has just gone.
+pub(super) fn is_ending(seen: &ElementSeen) -> bool {
+    seen.expires.is_some()
+}
+
+fn is_there(connection: &mut Connection, family: Family, set: GuestSet, element: &Element) -> Result<bool> {
+    Ok(none_if_unknown(connection.element(&set_of(family, set)?, element))?.is_some())
+}
+
+/// The filters of one way, with the number of packets that each has dropped. Where one of its tables is gone, the other one tells.
+fn filters_of(connection: &mut Connection, way: Way) -> Result<Vec<(GuestFilter, u64)>> {
+    let mut guests: Vec<ElementSeen> = vec![];
+    let mut drops = vec![];
+    for family in way.families() {
+        for seen in list(connection, *family, GuestSet::Guests)?.into_iter().filter(|seen| !is_ending(seen)) {
+            if !guests.iter().any(|other| other.element.key == seen.element.key) {
+                guests.push(seen);
+            }
+        }
+        drops.extend(list(connection, *family, GuestSet::Dropped)?);
+    }
+    let mut filters = vec![];
+    for seen in guests {
+        let Some(device) = device_of(&seen.element) else { continue };
+        let dropped = drops.iter().filter(|drop| device_of(&drop.element).as_ref() == Some(&device));
+        let count = dropped.filter_map(|drop| drop.traffic).map(|traffic| traffic.packets).sum();
+        filters.extend(understood(connection, way, &device, &seen.element)?.map(|filter| (filter, count)));
+    }
+    Ok(filters)
+}
+
+/// The filter of an interface, though the table that is asked first may be gone.
+fn filter_in_any_table(connection: &mut Connection, way: Way, device: &InterfaceName) -> Result<Option<GuestFilter>> {
+    for family in way.families() {
+        if let Some(filter) = filter_in(connection, way, *family, device)? {
+            return Ok(Some(filter));
+        }
+    }
+    Ok(None)
 }
 
 /// The filter of an interface. One that is about to end does not count, and is waited for: what is put in beside it would end with it.
 fn guest_filter(connection: &mut Connection, way: Way, device: &InterfaceName) -> Result<Option<GuestFilter>> {
     let Some(family) = way.families().first() else { return Ok(None) };
-    let (set, key) = (set_of(*family, GuestSet::Guests)?, key_of(device)?);
+    filter_in(connection, way, *family, device)
+}
+
+fn filter_in(connection: &mut Connection, way: Way, family: Family, device: &InterfaceName) -> Result<Option<GuestFilter>> {
+    let (set, key) = (set_of(family, GuestSet::Guests)?, key_of(device)?);
     for _ in 0..END_CHECKS {
         match none_if_unknown(connection.element(&set, &key))? {
             None => return Ok(None),
@@ -256,22 +376,45 @@ fn elements_that_differ(one: &GuestFilter, other: &GuestFilter) -> Result<Vec<(G
     Ok(one.elements()?.into_iter().filter(|element| !theirs.contains(element)).collect())
 }
 
+/// Takes out those of the elements that are there, table by table: a deletion of what is not there fails.
+fn take_out_what_is_there(
+    connection: &mut Connection,
+    batch: &mut Batch,
+    way: Way,
+    elements: &[(GuestSet, Element)],
+) -> Result<()> {
+    each_set(way, elements, |set, elements| {
+        for element in elements {
+            if none_if_unknown(connection.element(&set, &element))?.is_some() {
+                batch.delete_elements(set.clone(), Ranges::None, vec![element]);
+            }
+        }
+        Ok(())
+    })
+}
+
 fn put_in(batch: &mut Batch, way: Way, elements: &[(GuestSet, Element)]) -> Result<()> {
-    each_set(way, elements, |set, elements| batch.add_elements(set, Ranges::None, elements))
+    each_set(way, elements, |set, elements| {
+        batch.add_elements(set, Ranges::None, elements);
+        Ok(())
+    })
 }
 
 fn take_out(batch: &mut Batch, way: Way, elements: &[(GuestSet, Element)]) -> Result<()> {
-    each_set(way, elements, |set, elements| batch.delete_elements(set, Ranges::None, elements))
+    each_set(way, elements, |set, elements| {
+        batch.delete_elements(set, Ranges::None, elements);
+        Ok(())
+    })
 }
 
 /// Hands on the elements set by set, for every table that has them, the one that the interface is found by last. They are in the order of
 /// their sets.
-fn each_set(way: Way, elements: &[(GuestSet, Element)], mut act: impl FnMut(SetId, Vec<Element>)) -> Result<()> {
+fn each_set(way: Way, elements: &[(GuestSet, Element)], mut act: impl FnMut(SetId, Vec<Element>) -> Result<()>) -> Result<()> {
     for family in way.families().iter().rev() {
         let table = ruleset::table_id(*family)?;
         for of_set in elements.chunk_by(|(one, _), (other, _)| one == other).rev() {
             if let Some((set, _)) = of_set.first().filter(|(set, _)| set.is_in(*family)) {
-                act(table.set(&set.name()?), of_set.iter().map(|(_, element)| element.clone()).collect());
+                act(table.set(&set.name()?), of_set.iter().map(|(_, element)| element.clone()).collect())?;
             }
         }
     }
@@ -323,8 +466,23 @@ fn announcements(connection: &mut Connection, filter: &GuestFilter) -> Result<Ve
     Ok(elements)
 }
 
-fn make_tables(batch: &mut Batch, way: Way, filters: &[GuestFilter]) -> Result<()> {
-    let mut elements = vec![];
+/// Makes the tables of one way with these filters, and what their guests have announced, in place of those that are there.
+fn replace_tables(connection: &mut Connection, batch: &mut Batch, way: Way, filters: &[GuestFilter]) -> Result<()> {
+    let mut announced = vec![];
+    for filter in filters {
+        announced.extend(announcements(connection, filter)?);
+    }
+    for family in way.families() {
+        // Looked for first: a deletion costs a wait, also of what is not there.
+        if none_if_unknown(connection.table(&ruleset::table_id(*family)?))?.is_some() {
+            batch.delete_table(ruleset::table_id(*family)?);
+        }
+    }
+    if filters.is_empty() { Ok(()) } else { make_tables(batch, way, filters, &announced) }
+}
+
+fn make_tables(batch: &mut Batch, way: Way, filters: &[GuestFilter], announced: &[(GuestSet, Element)]) -> Result<()> {
+    let mut elements = announced.to_vec();
     for filter in filters {
         elements.extend(filter.elements()?);
     }
@@ -341,20 +499,22 @@ fn make_tables(batch: &mut Batch, way: Way, filters: &[GuestFilter]) -> Result<(
     Ok(())
 }
 
-/// Deletes the tables if `last` is the only guest in them, and says whether it was. The kernel refuses where anything has changed since
-/// the look, so that no guest loses its filter who got it in between.
-fn delete_tables_of_the_last(connection: &mut Connection, last: &GuestFilter) -> Result<bool> {
-    let Some(first) = last.way.families().first() else { return Ok(false) };
-    let guests = set_of(*first, GuestSet::Guests)?;
+/// Deletes the tables of these families if `last` is the only guest in them, and says whether it was. The kernel refuses where anything has
+/// changed since the look, so that no guest loses its filter who got it in between.
+fn delete_tables_of_the_last(connection: &mut Connection, last: &GuestFilter, families: &[Family]) -> Result<bool> {
     for _ in 0..ATTEMPTS {
         let generation = connection.generation()?;
-        let some = connection.some_elements(&guests, GuestSet::Guests.key(), Ranges::None)?;
-        if some.iter().any(|seen| device_of(&seen.element).as_ref() != Some(&last.device)) {
-            return Ok(false);
-        }
         let mut batch = Batch::new();
         batch.only_in(generation);
-        for family in last.way.families() {
+        for (place, family) in families.iter().enumerate() {
+            // All tables of a way have the same guests, unless one of them is gone.
+            if place == 0 || families.len() < last.way.families().len() {
+                let guests = set_of(*family, GuestSet::Guests)?;
+                let some = connection.some_elements(&guests, GuestSet::Guests.key(), Ranges::None)?;
+                if some.iter().any(|seen| device_of(&seen.element).as_ref() != Some(&last.device)) {
+                    return Ok(false);
+                }
+            }
             batch.delete_table(ruleset::table_id(*family)?);
         }
         match connection.send(&batch) {
