@@ -13,7 +13,7 @@ use crate::attacks::OTHER_PROTOCOLS;
 use crate::case::{Case, StoppedBy};
 use crate::cast::{Cast, ME, MY_SECOND4, NEIGHBOUR, OTHER4, OUTSIDE};
 use crate::legal::LEGAL;
-use crate::stage::{Around, Mode, Policy, Setup, Stage};
+use crate::stage::{Around, Host, Mode, Policy, Setup, Stage};
 use crate::{attacks, play};
 
 /// Which of the frames arrive.
@@ -166,4 +166,21 @@ fn the_link_local_address_of_a_router_is_nobody_elses() {
     stage.await_at_guest(heard);
     assert!(!stage.fire(&[announcement(ME, PRIVATE, announced)]).contains(&announced), "the guest announces the router's address");
     assert_eq!(arrive(&mut stage, &in_the_name_of(PRIVATE)), [false; 3]);
+}
+
+/// As an administrator does who tries another script.
+#[test]
+fn a_guest_that_comes_in_another_way_leaves_no_filter_of_the_first() {
+    let host = Host::new(Mode::Bridge, Around::Nothing);
+    let _me = host.start_guest(1, Mode::Bridge.nic("192.168.2.10"), &[]);
+    let dom0 = host.dom0.machine();
+    let tables = || dom0.shell("nft list tables").unwrap();
+    assert_eq!(tables(), "table bridge xen-guests\n");
+    for (program, expected) in
+        [("vif-route", "table inet xen-guests\ntable arp xen-guests\n"), ("vif-bridge", "table bridge xen-guests\n")]
+    {
+        let words = "online type_if=vif gateway=192.168.2.1";
+        dom0.shell(&format!("vif=vif1.0 XENBUS_PATH=backend/vif/1/0 /etc/xen/scripts/{program} {words}")).unwrap();
+        assert_eq!(tables(), expected, "{program}");
+    }
 }
