@@ -23,6 +23,9 @@ pub struct State(Value);
 /// the kernel's deferred work waits for others.
 const SETTLING: Duration = Duration::from_secs(30);
 
+/// How long elements of nf_tables may take to end, of which the kernel needs one tick.
+const ENDING: Duration = Duration::from_secs(5);
+
 /// The settings shown in [`State`], as folders and files under /proc/sys.
 const SETTINGS: [&str; 4] = ["net/ipv4/conf", "net/ipv6/conf", "net/ipv4/ip_forward", "net/bridge"];
 
@@ -78,7 +81,7 @@ impl State {
         }
         part("bridge ports", bridge_ports(json("bridge", "-d -j link show")?));
         part("forwarding", forwarding(json("bridge", "-d -j fdb show")?));
-        part("filters", filters(json("nft", "-j list ruleset")?));
+        part("filters", filters(ruleset(machine)?));
         part("settings", settings(machine)?);
         Ok(Self(without_noise(Value::Object(parts))))
     }
@@ -156,6 +159,19 @@ impl State {
         });
         links_done && addresses_done
     }
+}
+
+/// All of nf_tables, once nothing there is about to end: what a guest's filter was stays until the kernel's next tick.
+///
+/// # Errors
+/// When `nft` fails, or something is still about to end after some seconds.
+pub fn ruleset(machine: &Machine) -> Result<Value> {
+    let mut seen = Value::Null;
+    wait_for("elements of nf_tables to end", ENDING, || {
+        seen = read_json(machine, "nft", "-j list ruleset")?;
+        Ok(!seen.to_string().contains("\"expires\":"))
+    })?;
+    Ok(seen)
 }
 
 /// What differs between two states: a line each, ready to be read.

@@ -218,17 +218,16 @@ fn write(farm: &Farm, live: &Live, key: &str, value: Option<&str>) {
 /// The elements of all sets and maps of our tables, and all rules that are not the same on every host with guests.
 fn elements(dom0: &Machine) -> BTreeMap<String, Vec<String>> {
     let mut found = BTreeMap::new();
-    for family in ["bridge", "inet", "arp"] {
-        // No table is a table without elements.
-        let Ok(text) = dom0.run("nft", ["-j", "list", "table", family, "xen-guests"]) else { continue };
-        let value: Value = serde_json::from_str(&text).unwrap();
-        for entry in value["nftables"].as_array().unwrap() {
-            let set = if entry["set"].is_null() { &entry["map"] } else { &entry["set"] };
-            let mut elements: Vec<String> = set["elem"].as_array().into_iter().flatten().map(without_counters).collect();
-            elements.sort();
-            if !elements.is_empty() {
-                found.insert(format!("{family} {}", set["name"].as_str().unwrap()), elements);
-            }
+    let ruleset = testbed::state::ruleset(dom0).unwrap();
+    for entry in ruleset["nftables"].as_array().unwrap() {
+        let set = if entry["set"].is_null() { &entry["map"] } else { &entry["set"] };
+        if set["table"] != "xen-guests" {
+            continue;
+        }
+        let mut elements: Vec<String> = set["elem"].as_array().into_iter().flatten().map(without_counters).collect();
+        elements.sort();
+        if !elements.is_empty() {
+            found.insert(format!("{} {}", set["family"].as_str().unwrap(), set["name"].as_str().unwrap()), elements);
         }
     }
     found

@@ -1,6 +1,6 @@
 //! What one process costs, from its start to its end.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
 use std::mem::MaybeUninit;
@@ -190,18 +190,37 @@ pub fn system_calls(machine: &Machine, call: &Call) -> Result<Calls> {
 /// # Errors
 /// When valgrind or the program fails.
 pub fn instructions(machine: &Machine, call: &Call) -> Result<u64> {
+    let text = callgrind(machine, call)?;
+    let counts = text.lines().filter_map(|line| line.strip_prefix("summary: ")?.trim().parse().ok());
+    counts.max().ok_or_else(|| Error::new(format!("callgrind wrote no summary of {}", call.program)))
+}
+
+/// The symbols of the functions that a program runs. It needs them in its file.
+///
+/// # Errors
+/// As [`instructions`].
+pub fn functions(machine: &Machine, call: &Call) -> Result<BTreeSet<String>> {
+    Ok(callgrind(machine, call)?.lines().filter_map(function).collect())
+}
+
+// "fn=(7) main", "cfn=(9) _ZN…E'2" (within itself for the second time); an address where there is no symbol.
+fn function(line: &str) -> Option<String> {
+    let (_, name) = line.strip_prefix('c').unwrap_or(line).strip_prefix("fn=")?.split_once(' ')?;
+    let name = name.split('\'').next()?;
+    (!name.starts_with("0x")).then(|| name.to_owned())
+}
+
+fn callgrind(machine: &Machine, call: &Call) -> Result<String> {
     const FOLDER: &str = "/run/bench-callgrind";
     machine.run("mkdir", ["-p", FOLDER])?;
     let output = format!("--callgrind-out-file={FOLDER}/%p");
-    let mut command = call.command_under(&["/usr/bin/valgrind", "--quiet", "--tool=callgrind", &output]);
+    let mut command = call.command_under(&["/usr/bin/valgrind", "--quiet", "--demangle=no", "--tool=callgrind", &output]);
     let act = || format!("count the instructions of {}", call.program);
     let status = machine.inside(|| command.status())?.map_err(Error::in_act(format!("{} (Debian package valgrind)", act())))?;
     if !status.success() {
         return Err(Error::in_act(act())(status));
     }
-    let text = machine.shell(&format!("cat {FOLDER}/* && rm -r {FOLDER}"))?;
-    let counts = text.lines().filter_map(|line| line.strip_prefix("summary: ")?.trim().parse().ok());
-    counts.max().ok_or_else(|| Error::new(format!("callgrind wrote no summary of {}", call.program)))
+    machine.shell(&format!("cat {FOLDER}/* && rm -r {FOLDER}"))
 }
 
 /// What a program says to the kernel and to XenStore.

@@ -430,15 +430,8 @@ fn let_end(connection: &mut Connection, filter: &GuestFilter, elements: &[(Guest
     put_in(&mut batch, filter.way, &ending)?;
     connection.send(&batch)?;
     let (set, key) = (set_of(*family, GuestSet::Guests)?, key_of(&filter.device)?);
-    for _ in 0..END_CHECKS {
-        match connection.element(&set, &key)? {
-            None => return Ok(true),
-            Some(seen) if seen.expires.is_none() => return Ok(false),
-            // Whoever looks once we have ended finds nothing of this guest any more.
-            Some(_) => std::thread::sleep(END),
-        }
-    }
-    Ok(false)
+    // Not waited for: it ends with the kernel's next tick, and whoever comes back to this interface waits for that (see `guest_filter`).
+    Ok(connection.element(&set, &key)?.is_none_or(|seen| seen.expires.is_some()))
 }
 
 /// All that is in the tables for a guest.
@@ -499,6 +492,18 @@ fn make_tables(batch: &mut Batch, way: Way, filters: &[GuestFilter], announced: 
     Ok(())
 }
 
+/// Whether a set tells of another guest than this one. The first of a long list are enough, unless all of them are about to end.
+fn has_others(connection: &mut Connection, guests: &SetId, device: &InterfaceName) -> Result<bool> {
+    let is_other = |seen: &ElementSeen| device_of(&seen.element).as_ref() != Some(device);
+    let stays = |seen: &ElementSeen| is_other(seen) && !is_ending(seen);
+    let some = connection.some_elements(guests, GuestSet::Guests.key(), Ranges::None)?;
+    if some.iter().any(stays) || !some.iter().any(is_other) {
+        return Ok(some.iter().any(stays));
+    }
+    let all = connection.elements(guests, GuestSet::Guests.key(), Ranges::None)?;
+    Ok(all.unwrap_or_default().iter().any(stays))
+}
+
 /// Deletes the tables of these families if `last` is the only guest in them, and says whether it was. The kernel refuses where anything has
 /// changed since the look, so that no guest loses its filter who got it in between.
 fn delete_tables_of_the_last(connection: &mut Connection, last: &GuestFilter, families: &[Family]) -> Result<bool> {
@@ -510,8 +515,7 @@ fn delete_tables_of_the_last(connection: &mut Connection, last: &GuestFilter, fa
             // All tables of a way have the same guests, unless one of them is gone.
             if place == 0 || families.len() < last.way.families().len() {
                 let guests = set_of(*family, GuestSet::Guests)?;
-                let some = connection.some_elements(&guests, GuestSet::Guests.key(), Ranges::None)?;
-                if some.iter().any(|seen| device_of(&seen.element).as_ref() != Some(&last.device)) {
+                if has_others(connection, &guests, &last.device)? {
                     return Ok(false);
                 }
             }
