@@ -2,11 +2,14 @@
 
 use std::net::Ipv6Addr;
 
+use nftables::{Connection, Generation};
+use testbed::bench::reload::{Farm, INTERFACES};
 use testbed::frame::icmpv6::{NdOption, OVERRIDE, neighbour_advertisement, neighbour_solicitation, router_advertisement};
 use testbed::frame::ipv6::{ALL_NODES, Ipv6, solicited_node};
 use testbed::frame::upper::udp;
 use testbed::frame::{Ethernet, Frame, Mac, Marker};
-use testbed::guest::Hotplug;
+use testbed::guest::{Hotplug, Outcome};
+use testbed::machine::Machine;
 use testbed::wire::Sender;
 
 use crate::attacks::OTHER_PROTOCOLS;
@@ -183,4 +186,29 @@ fn a_guest_that_comes_in_another_way_leaves_no_filter_of_the_first() {
         dom0.shell(&format!("vif=vif1.0 XENBUS_PATH=backend/vif/1/0 /etc/xen/scripts/{program} {words}")).unwrap();
         assert_eq!(tables(), expected, "{program}");
     }
+}
+
+/// How many changes nf_tables has seen.
+fn generation(machine: &Machine) -> Generation {
+    machine.inside(|| Connection::open().unwrap().generation().unwrap()).unwrap()
+}
+
+/// `scripts/bench reload` measures how long it takes.
+#[test]
+fn a_reload_gives_many_guests_their_filter_back_in_one_step() {
+    let farm = Farm::new().unwrap();
+    let machine = farm.machine();
+    let rules = || machine.shell("nft --stateless list ruleset | tr -s ',{} \\t' '\\n' | sort").unwrap();
+    let before = rules();
+    machine.run("nft", ["flush", "ruleset"]).unwrap();
+    assert_eq!(farm.filtered().unwrap(), 0);
+    let flushed = generation(machine);
+    Outcome::of(&mut farm.reload()).unwrap().success().unwrap();
+    assert_eq!(generation(machine).steps_since(flushed), 1);
+    assert_eq!(farm.filtered().unwrap(), usize::from(INTERFACES));
+    assert!(rules() == before, "the rules are not those from before");
+    // And nothing where all is well.
+    let whole = generation(machine);
+    Outcome::of(&mut farm.reload()).unwrap().success().unwrap();
+    assert_eq!(generation(machine).steps_since(whole), 0);
 }
