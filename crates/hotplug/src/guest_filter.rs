@@ -140,6 +140,7 @@ impl GuestFilter {
         let mut elements = vec![
             (GuestSet::Guests, by_device().with_comment(self.to_string().parse()?)),
             (GuestSet::Dropped, by_device()),
+            (GuestSet::Links, by_device()),
             (GuestSet::Macs, Element::new([device.clone(), mac.clone()])),
             (GuestSet::InnerMacs, Element::new([device.clone(), Field::Exact(Value::Bytes(self.mac.octets().to_vec()))])),
         ];
@@ -353,6 +354,7 @@ mod tests {
             [
                 "guests \"vif1.0\" comment \"00:16:3e:01:02:03 strict 192.0.2.7 2001:db8:1::/64\"",
                 "dropped \"vif1.0\"",
+                "links \"vif1.0\"",
                 "strict \"vif1.0\"",
                 "macs \"vif1.0\" . 00:16:3e:01:02:03",
                 "inner-macs \"vif1.0\" . 0x00163e010203",

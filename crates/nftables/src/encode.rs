@@ -316,8 +316,8 @@ fn write_set(body: &mut Writer, set: &Set, id: u32) {
 fn byte_order_userdata(part: DataType) -> Vec<u8> {
     const KEY_BYTE_ORDER: u8 = 0;
     let order: u32 = match part {
-        DataType::Interface | DataType::Mark => 1, // the host's
-        _ => 2,                                    // the network's
+        DataType::Interface | DataType::WayBack | DataType::Mark => 1, // the host's
+        _ => 2,                                                        // the network's
     };
     let [a, b, c, d] = order.to_ne_bytes();
     vec![KEY_BYTE_ORDER, 4, a, b, c, d]
@@ -343,12 +343,16 @@ fn field_userdata(field: Selector) -> Vec<u8> {
     const META: u32 = 9;
     const PAYLOAD: u32 = 7;
     const IIFNAME: u32 = 6;
+    const FIB: u32 = 26;
+    const OIFNAME: u32 = 2;
+    const SOURCE: u32 = 1;
     const ETHERNET: u32 = 17;
     const ETHERNET_SOURCE: u32 = 2;
     let numbers =
         |numbers: &[u32]| (0..).zip(numbers).map(|(kind, number)| short_number(kind, *number)).collect::<Vec<_>>().concat();
     let (sort, which) = match field {
         Selector::Iifname => (META, numbers(&[IIFNAME])),
+        Selector::WayBack => (FIB, numbers(&[OIFNAME, SOURCE])),
         Selector::EtherSource => (PAYLOAD, numbers(&[ETHERNET, ETHERNET_SOURCE])),
         // Of no protocol and no template; nft counts the headers from 1, and in bits.
         Selector::Payload { base, offset, length } => (PAYLOAD, numbers(&[0, 0, base.number() + 1, offset * 8, length * 8])),

@@ -56,9 +56,10 @@ impl Set {
 
     /// The fields that nft shows it by, where a part of the key has no type.
     pub(crate) fn fields(&self) -> Option<Vec<Selector>> {
-        let untyped = self.key.iter().any(|part| matches!(part, DataType::Payload { .. }));
+        let untyped = self.key.iter().any(|part| matches!(part, DataType::Payload { .. } | DataType::WayBack));
         let field = |part: &DataType| match *part {
             DataType::Interface => Some(Selector::Iifname),
+            DataType::WayBack => Some(Selector::WayBack),
             DataType::EtherAddress => Some(Selector::EtherSource),
             DataType::Payload { base, offset, length } => Some(Selector::Payload { base, offset, length }),
             _ => None,

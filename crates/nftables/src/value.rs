@@ -34,6 +34,9 @@ pub enum DataType {
     Icmpv6Type,
     /// The packet's mark.
     Mark,
+    /// The name of the device by which an answer would leave ([`Selector::WayBack`]); older nft takes it for another type than other names
+    /// of interfaces, so that a set for it is shown by the field.
+    WayBack,
     /// Bytes of a packet that have no name in nft. A set with such a part is shown by the fields it is for (`typeof`): to nft, bytes at one
     /// place are as good as those at any other of the same length, and never the same as something that has a type.
     Payload {
@@ -51,6 +54,7 @@ impl DataType {
     pub(crate) const fn number(self) -> u32 {
         match self {
             Self::Payload { .. } => 4,
+            Self::WayBack => 5,
             Self::Ipv4Address => 7,
             Self::Ipv6Address => 8,
             Self::EtherAddress => 9,
@@ -71,7 +75,7 @@ impl DataType {
             Self::EtherType | Self::ArpOperation | Self::Port => 2,
             Self::Ipv4Address | Self::Mark => 4,
             Self::EtherAddress => 6,
-            Self::Ipv6Address | Self::Interface => 16,
+            Self::Ipv6Address | Self::Interface | Self::WayBack => 16,
             Self::Payload { length, .. } => length as usize,
         }
     }
@@ -79,7 +83,7 @@ impl DataType {
     /// The value that `bytes` stand for; nothing where they are none of this type.
     pub(crate) fn read(self, bytes: &[u8]) -> Option<Value> {
         Some(match self {
-            Self::Interface => {
+            Self::Interface | Self::WayBack => {
                 let name = bytes.first_chunk::<INTERFACE_NAME_LENGTH>()?;
                 Value::Interface(std::str::from_utf8(until_zero(name)).ok()?.parse().ok()?)
             }
@@ -101,6 +105,7 @@ impl fmt::Display for DataType {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match *self {
             Self::Interface => "ifname",
+            Self::WayBack => return Selector::WayBack.fmt(f),
             Self::EtherAddress => "ether_addr",
             Self::Ipv4Address => "ipv4_addr",
             Self::Ipv6Address => "ipv6_addr",

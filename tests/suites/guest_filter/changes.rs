@@ -221,10 +221,19 @@ const AFTER_A_MIGRATION: fn(Cast, Marker) -> Frame =
 
 /// The same, wrong in one place each.
 const AFTER_NO_MIGRATION: &[fn(Cast, Marker) -> Frame] = &[
-    |c, n| c.nd(neighbour_advertisement(n, OVERRIDE, PRIVATE, &[NdOption::TargetLinkLayer(ME)])).from(link_local(NEIGHBOUR)).frame(),
-    |c, n| c.nd(neighbour_advertisement(n, OVERRIDE, link_local(NEIGHBOUR), &[NdOption::TargetLinkLayer(ME)])).from(PRIVATE).frame(),
+    |c, n| {
+        c.nd(neighbour_advertisement(n, OVERRIDE, PRIVATE, &[NdOption::TargetLinkLayer(ME)])).from(link_local(NEIGHBOUR)).frame()
+    },
+    |c, n| {
+        c.nd(neighbour_advertisement(n, OVERRIDE, link_local(NEIGHBOUR), &[NdOption::TargetLinkLayer(ME)])).from(PRIVATE).frame()
+    },
     |c, n| c.nd(neighbour_advertisement(n, OVERRIDE, PRIVATE, &[NdOption::TargetLinkLayer(NEIGHBOUR)])).from(PRIVATE).frame(),
-    |c, n| c.nd(neighbour_advertisement(n, OVERRIDE, PRIVATE, &[NdOption::TargetLinkLayer(ME)])).from(PRIVATE).source_mac(OTHER).frame(),
+    |c, n| {
+        c.nd(neighbour_advertisement(n, OVERRIDE, PRIVATE, &[NdOption::TargetLinkLayer(ME)]))
+            .from(PRIVATE)
+            .source_mac(OTHER)
+            .frame()
+    },
     |c, n| c.nd(udp(5353, 5353, &n.bytes())).from(PRIVATE).frame(),
 ];
 
@@ -301,7 +310,8 @@ fn nft_can_load_what_it_lists_of_us() {
             let _ = stage.fire(&[announcement(ME, PRIVATE, announced)]);
             let dom0 = stage.host.dom0.machine();
             // The order of elements is that of hash tables.
-            let shown = "sed 's/ expires [0-9a-z]*//; s/counter packets [0-9]* bytes [0-9]*/counter/' | tr -s ',{}\\t' '\\n' | sort";
+            let shown =
+                "sed 's/ expires [0-9a-z]*//; s/counter packets [0-9]* bytes [0-9]*/counter/' | tr -s ',{}\\t' '\\n' | sort";
             let listed = || dom0.shell(&format!("{nft} list ruleset | {shown}")).unwrap();
             let before = listed();
             dom0.shell(&format!("{nft} list ruleset >/run/saved; nft flush ruleset; {nft} -f - </run/saved")).unwrap();
