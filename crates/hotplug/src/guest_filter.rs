@@ -140,7 +140,9 @@ impl GuestFilter {
         let mut elements = vec![
             (GuestSet::Guests, by_device().with_comment(self.to_string().parse()?)),
             (GuestSet::Dropped, by_device()),
+            (GuestSet::Links, by_device()),
             (GuestSet::Macs, Element::new([device.clone(), mac.clone()])),
+            (GuestSet::InnerMacs, Element::new([device.clone(), Field::Exact(Value::Bytes(self.mac.octets().to_vec()))])),
         ];
         elements.extend((self.strictness == Strictness::Strict).then(|| (GuestSet::Strict, by_device())));
         elements.extend((self.tags == Tags::Allowed).then(|| (GuestSet::Tagged, by_device())));
@@ -261,10 +263,12 @@ impl Piece {
     }
 
     fn field(self) -> Field {
-        Field::Exact(match self {
+        let value = match self {
             Self::Address(address) => Value::from(address),
             Self::Network(address, bits) => Value::network(address, bits),
-        })
+        };
+        // Sets of IPv6 hold bytes: see [`GuestSet::key`].
+        Field::Exact(if let Value::Ipv6Address(address) = value { Value::Bytes(address.octets().to_vec()) } else { value })
     }
 }
 
@@ -302,13 +306,13 @@ pub fn address_of(set: GuestSet, element: &Element) -> Option<IpNetwork> {
     let [_, _, Field::Exact(value)] = element.key.as_slice() else { return None };
     match (set, value) {
         (GuestSet::Ip4, Value::Ipv4Address(address)) => Some(IpNetwork::from(IpAddr::from(*address))),
-        (GuestSet::Ip6, Value::Ipv6Address(address)) => Some(IpNetwork::from(IpAddr::from(*address))),
+        (GuestSet::Ip6, Value::Bytes(bytes)) => Some(IpNetwork::from(IpAddr::from(*bytes.first_chunk::<16>()?))),
         (GuestSet::Networks4, Value::Ipv4Address(address)) => {
             let [a, b, c, bits] = address.octets();
             IpNetwork::new(Ipv4Addr::new(a, b, c, 0).into(), bits).ok()
         }
-        (GuestSet::Networks6, Value::Ipv6Address(address)) => {
-            let mut octets = address.octets();
+        (GuestSet::Networks6, Value::Bytes(bytes)) => {
+            let mut octets = *bytes.first_chunk::<16>()?;
             let bits = std::mem::take(octets.last_mut()?);
             Ipv6Network::new(octets.into(), bits).ok().map(IpNetwork::V6)
         }
@@ -350,11 +354,13 @@ mod tests {
             [
                 "guests \"vif1.0\" comment \"00:16:3e:01:02:03 strict 192.0.2.7 2001:db8:1::/64\"",
                 "dropped \"vif1.0\"",
+                "links \"vif1.0\"",
                 "strict \"vif1.0\"",
                 "macs \"vif1.0\" . 00:16:3e:01:02:03",
+                "inner-macs \"vif1.0\" . 0x00163e010203",
                 "addresses4 \"vif1.0\" . 00:16:3e:01:02:03 . 192.0.2.7",
-                "addresses6 \"vif1.0\" . 00:16:3e:01:02:03 . fe80::216:3eff:fe01:203",
-                "networks6 \"vif1.0\" . 00:16:3e:01:02:03 . 2001:db8:1::40",
+                "addresses6 \"vif1.0\" . 00:16:3e:01:02:03 . 0xfe8000000000000002163efffe010203",
+                "networks6 \"vif1.0\" . 00:16:3e:01:02:03 . 0x20010db8000100000000000000000040",
             ]
         );
     }

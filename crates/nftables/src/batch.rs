@@ -127,6 +127,14 @@ impl fmt::Display for Batch {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Generation(pub(crate) u32);
 
+impl Generation {
+    /// How many changes there were from an earlier one to this.
+    #[must_use]
+    pub const fn steps_since(self, earlier: Self) -> u32 {
+        self.0.wrapping_sub(earlier.0)
+    }
+}
+
 /// What the kernel calls a rule: a number, unique within the table, that is never used again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RuleHandle(pub u64);

@@ -3,11 +3,13 @@
 use std::time::Duration;
 
 use crate::batch::{ElementAct, Place, Step};
-use crate::expression::{DATA_VALUE, EXPRESSION_DATA, EXPRESSION_NAME, LIST_ELEMENT, check_rule, write_rule, write_verdict};
+use crate::expression::{
+    DATA_VALUE, EXPRESSION_DATA, EXPRESSION_NAME, LIST_ELEMENT, check_rule, write_limit, write_rule, write_verdict,
+};
 use crate::wire::{NLM_F_APPEND, NLM_F_CREATE, NLM_F_EXCL, Writer};
 use crate::{
-    Base, Chain, ChainId, Comment, Counters, Data, DataType, Element, Error, Family, Field, Filled, Policy, Ranges, Rule, Set,
-    SetId, TableId, Timeouts,
+    Base, Chain, ChainId, Comment, Counters, Data, DataType, Element, Error, Family, Field, Filled, Policy, Ranges, Rule, Selector,
+    Set, SetId, TableId, Timeouts,
 };
 
 /// `NFNL_SUBSYS_NFTABLES` (nfnetlink.h): the upper half of every message's kind.
@@ -295,8 +297,12 @@ fn write_set(body: &mut Writer, set: &Set, id: u32) {
     if set.size.is_some() || (intervals && concatenated) {
         body.nested(set::DESCRIPTION, |description| write_description(description, set));
     }
+    let fields = set.fields();
     if let [part] = set.key.as_slice() {
-        body.bytes(set::USERDATA, &byte_order_userdata(*part));
+        let fields = fields.map(|fields| typeof_userdata(&fields)).unwrap_or_default();
+        body.bytes(set::USERDATA, &[byte_order_userdata(*part), fields].concat());
+    } else if let Some(fields) = fields {
+        body.bytes(set::USERDATA, &typeof_userdata(&fields));
     }
     if set.counters == Counters::PerElement {
         body.nested(set::EXPRESSION, |expression| {
@@ -310,11 +316,58 @@ fn write_set(body: &mut Writer, set: &Set, id: u32) {
 fn byte_order_userdata(part: DataType) -> Vec<u8> {
     const KEY_BYTE_ORDER: u8 = 0;
     let order: u32 = match part {
-        DataType::Interface | DataType::Mark => 1, // the host's
-        _ => 2,                                    // the network's
+        DataType::Interface | DataType::WayBack | DataType::Mark => 1, // the host's
+        _ => 2,                                                        // the network's
     };
     let [a, b, c, d] = order.to_ne_bytes();
     vec![KEY_BYTE_ORDER, 4, a, b, c, d]
+}
+
+/// The fields that a set is for, by which nft shows it (`typeof`), in its own numbers (nftables, `expr_ops.build_udata`,
+/// `NFTNL_UDATA_SET_KEY_TYPEOF`; those of 1.0.6 and 1.1.3 are the same). Attributes here have one byte for their kind and one for their length.
+fn typeof_userdata(fields: &[Selector]) -> Vec<u8> {
+    const KEY_TYPEOF: u8 = 3;
+    const CONCATENATION: u32 = 13;
+    let of_key = match fields {
+        [field] => field_userdata(*field),
+        fields => {
+            let each = (0..).zip(fields).map(|(place, field)| short(place, &field_userdata(*field)));
+            [short_number(0, CONCATENATION), short(1, &each.collect::<Vec<_>>().concat())].concat()
+        }
+    };
+    short(KEY_TYPEOF, &of_key)
+}
+
+/// What sort of expression a field is, and which.
+fn field_userdata(field: Selector) -> Vec<u8> {
+    const META: u32 = 9;
+    const PAYLOAD: u32 = 7;
+    const IIFNAME: u32 = 6;
+    const FIB: u32 = 26;
+    const OIFNAME: u32 = 2;
+    const SOURCE: u32 = 1;
+    const ETHERNET: u32 = 17;
+    const ETHERNET_SOURCE: u32 = 2;
+    let numbers =
+        |numbers: &[u32]| (0..).zip(numbers).map(|(kind, number)| short_number(kind, *number)).collect::<Vec<_>>().concat();
+    let (sort, which) = match field {
+        Selector::Iifname => (META, numbers(&[IIFNAME])),
+        Selector::WayBack => (FIB, numbers(&[OIFNAME, SOURCE])),
+        Selector::EtherSource => (PAYLOAD, numbers(&[ETHERNET, ETHERNET_SOURCE])),
+        // Of no protocol and no template; nft counts the headers from 1, and in bits.
+        Selector::Payload { base, offset, length } => (PAYLOAD, numbers(&[0, 0, base.number() + 1, offset * 8, length * 8])),
+        // No set is for another: Set::fields().
+        _ => (PAYLOAD, vec![]),
+    };
+    [short_number(0, sort), short(1, &which)].concat()
+}
+
+fn short(kind: u8, value: &[u8]) -> Vec<u8> {
+    [&[kind, u8::try_from(value.len()).unwrap_or(u8::MAX)], value].concat()
+}
+
+fn short_number(kind: u8, number: u32) -> Vec<u8> {
+    short(kind, &number.to_ne_bytes())
 }
 
 fn key_length(set: &Set) -> u32 {
@@ -408,6 +461,12 @@ fn write_belongings(item: &mut Writer, element: &Element) {
     if let Some(timeout) = element.timeout {
         item.u64(element::TIMEOUT, milliseconds(timeout));
     }
+    if let Some(limit) = element.limit {
+        item.nested(element::EXPRESSION, |expression| {
+            expression.text(EXPRESSION_NAME, b"limit");
+            expression.nested(EXPRESSION_DATA, |data| write_limit(data, limit));
+        });
+    }
     if let Some(comment) = &element.comment {
         item.bytes(element::USERDATA, &comment_userdata(comment));
     }
@@ -422,7 +481,7 @@ mod tests {
     #![allow(clippy::unwrap_used)] // Helpers of tests are tests; clippy only knows the functions marked so.
 
     use super::*;
-    use crate::{InterfaceName, Selector, Statement, Value};
+    use crate::{InterfaceName, Statement, Value};
 
     fn xen() -> TableId {
         TableId::new(Family::Inet, "xen".parse().unwrap())

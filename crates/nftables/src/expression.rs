@@ -336,7 +336,7 @@ const fn as_told(register: u32) -> u32 {
 }
 
 /// `NFTA_LIMIT_*`
-fn write_limit(data: &mut Writer, limit: RateLimit) {
+pub(crate) fn write_limit(data: &mut Writer, limit: RateLimit) {
     data.u64(1, limit.packets);
     data.u64(2, limit.per.seconds());
     data.u32(3, RateLimit::BURST);

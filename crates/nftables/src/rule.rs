@@ -233,7 +233,7 @@ impl fmt::Display for Verdict {
 }
 
 /// How many packets match in a span of time, with a burst of 5 above that (nft's default).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RateLimit {
     /// Packets.
     pub packets: u64,
@@ -259,7 +259,7 @@ impl fmt::Display for RateLimit {
 }
 
 /// Which packets a limit matches.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum LimitSide {
     /// Those within the rate.
     Within,
@@ -268,7 +268,7 @@ pub enum LimitSide {
 }
 
 /// A span of time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum LimitUnit {
     /// A second.
     Second,

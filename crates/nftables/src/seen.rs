@@ -478,7 +478,7 @@ impl RawElement {
     fn with_key(self, key: Vec<Field>) -> ElementSeen {
         // A note that is none of ours may have signs that ours have not.
         let comment = self.comment.and_then(|text| text.parse().ok());
-        let element = Element { key, verdict: self.verdict, timeout: self.timeout, comment };
+        let element = Element { key, verdict: self.verdict, timeout: self.timeout, limit: None, comment };
         ElementSeen { element, expires: self.expires, traffic: self.traffic }
     }
 }

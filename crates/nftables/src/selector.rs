@@ -104,6 +104,9 @@ pub enum Selector {
 impl Selector {
     /// The address that a neighbour solicitation or advertisement, or a redirect, is about (RFC 4861, 4.3 to 4.5).
     pub const ND_TARGET: Self = Self::Payload { base: PayloadBase::Transport, offset: 8, length: 16 };
+    /// The sender's IPv6 address as bytes, unchecked: it can be looked up in a set with [`Self::ND_TARGET`]. nft takes it for
+    /// [`Self::Ip6Source`] where the rule itself has asked for IPv6.
+    pub const IP6_SOURCE_BYTES: Self = Self::Payload { base: PayloadBase::Network, offset: 8, length: 16 };
     /// Type and length of the first option of a neighbour solicitation or advertisement: 0x0101 is the sender's link-layer address,
     /// 0x0201 the target's, 8 bytes each (RFC 4861, 4.6.1).
     pub const ND_OPTION: Self = Self::Payload { base: PayloadBase::Transport, offset: 24, length: 2 };
@@ -269,6 +272,8 @@ pub enum AddressField {
     ArpTargetIp,
     /// [`Selector::Ip6Source`]
     Ip6Source,
+    /// [`Selector::IP6_SOURCE_BYTES`]
+    Ip6SourceBytes,
     /// [`Selector::ND_TARGET`]
     NdTarget,
 }
@@ -282,6 +287,7 @@ impl AddressField {
             Self::ArpSenderIp => Selector::ArpSenderIp,
             Self::ArpTargetIp => Selector::ArpTargetIp,
             Self::Ip6Source => Selector::Ip6Source,
+            Self::Ip6SourceBytes => Selector::IP6_SOURCE_BYTES,
             Self::NdTarget => Selector::ND_TARGET,
         }
     }
@@ -289,7 +295,7 @@ impl AddressField {
     fn write_network(self, f: &mut fmt::Formatter<'_>, bits: u8) -> fmt::Result {
         let length = self.selector().length();
         let typed = |bytes: Vec<u8>| match self {
-            Self::NdTarget => Value::Bytes(bytes),
+            Self::NdTarget | Self::Ip6SourceBytes => Value::Bytes(bytes),
             Self::Ip6Source => DataType::Ipv6Address.read(&bytes).unwrap_or(Value::Bytes(bytes)),
             _ => DataType::Ipv4Address.read(&bytes).unwrap_or(Value::Bytes(bytes)),
         };
@@ -299,7 +305,7 @@ impl AddressField {
 }
 
 /// Which header the offset of a payload counts from (`enum nft_payload_bases`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum PayloadBase {
     /// Ethernet's.
     Link,

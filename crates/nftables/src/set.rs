@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use crate::{Comment, DataType, Field, Name, Verdict};
+use crate::{Comment, DataType, Field, Name, RateLimit, Selector, Verdict};
 
 /// A set of keys, or a map from keys to verdicts.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,6 +54,19 @@ impl Set {
         Self { data: Data::Verdict, ..Self::new(name, key) }
     }
 
+    /// The fields that nft shows it by, where a part of the key has no type.
+    pub(crate) fn fields(&self) -> Option<Vec<Selector>> {
+        let untyped = self.key.iter().any(|part| matches!(part, DataType::Payload { .. } | DataType::WayBack));
+        let field = |part: &DataType| match *part {
+            DataType::Interface => Some(Selector::Iifname),
+            DataType::WayBack => Some(Selector::WayBack),
+            DataType::EtherAddress => Some(Selector::EtherSource),
+            DataType::Payload { base, offset, length } => Some(Selector::Payload { base, offset, length }),
+            _ => None,
+        };
+        if untyped { self.key.iter().map(field).collect() } else { None }
+    }
+
     fn flags(&self) -> Vec<&'static str> {
         let interval = (self.ranges == Ranges::Allowed).then_some("interval");
         let timeout = (self.timeouts == Timeouts::Allowed).then_some("timeout");
@@ -70,7 +83,10 @@ impl fmt::Display for Set {
             Data::Verdict => ("map", " : verdict"),
         };
         writeln!(f, "\t{word} {} {{", self.name)?;
-        writeln!(f, "\t\ttype {}{data}", Joined(&self.key, " . "))?;
+        match self.fields() {
+            Some(fields) => writeln!(f, "\t\ttypeof {}{data}", Joined(&fields, " . "))?,
+            None => writeln!(f, "\t\ttype {}{data}", Joined(&self.key, " . "))?,
+        }
         if let Some(size) = self.size {
             writeln!(f, "\t\tsize {size}")?;
         }
@@ -147,6 +163,8 @@ pub struct Element {
     pub verdict: Option<Verdict>,
     /// How long it lives, to the millisecond, in a set that allows that.
     pub timeout: Option<Duration>,
+    /// How often rules may add it again, in a set that packets fill. Of the kernel's elements it is not told.
+    pub limit: Option<RateLimit>,
     /// A note that nft shows.
     pub comment: Option<Comment>,
 }
@@ -155,7 +173,7 @@ impl Element {
     /// A key without anything.
     #[must_use]
     pub fn new(key: impl IntoIterator<Item = Field>) -> Self {
-        Self { key: key.into_iter().collect(), verdict: None, timeout: None, comment: None }
+        Self { key: key.into_iter().collect(), verdict: None, timeout: None, limit: None, comment: None }
     }
 
     /// A key with a verdict.
@@ -170,6 +188,12 @@ impl Element {
         Self { timeout: Some(timeout), ..self }
     }
 
+    /// A key that rules may add again only so often.
+    #[must_use]
+    pub fn with_limit(self, limit: RateLimit) -> Self {
+        Self { limit: Some(limit), ..self }
+    }
+
     /// A key with a note.
     #[must_use]
     pub fn with_comment(self, comment: Comment) -> Self {
@@ -180,6 +204,9 @@ impl Element {
 impl fmt::Display for Element {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", Joined(&self.key, " . "))?;
+        if let Some(limit) = &self.limit {
+            write!(f, " {limit} burst {} packets", RateLimit::BURST)?;
+        }
         if let Some(timeout) = self.timeout {
             write!(f, " timeout {}", Span(timeout))?;
         }

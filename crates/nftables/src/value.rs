@@ -4,7 +4,9 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::wire::until_zero;
-use crate::{ArpOperation, ConnectionStates, EtherType, Icmpv6Type, InterfaceName, IpVersion, Presence, Protocol};
+use crate::{
+    ArpOperation, ConnectionStates, EtherType, Icmpv6Type, InterfaceName, IpVersion, PayloadBase, Presence, Protocol, Selector,
+};
 
 /// `IFNAMSIZ`: how long an interface's name is in a register, zeros behind it (include/uapi/linux/if.h).
 pub(crate) const INTERFACE_NAME_LENGTH: usize = 16;
@@ -32,12 +34,27 @@ pub enum DataType {
     Icmpv6Type,
     /// The packet's mark.
     Mark,
+    /// The name of the device by which an answer would leave ([`Selector::WayBack`]); older nft takes it for another type than other names
+    /// of interfaces, so that a set for it is shown by the field.
+    WayBack,
+    /// Bytes of a packet that have no name in nft. A set with such a part is shown by the fields it is for (`typeof`): to nft, bytes at one
+    /// place are as good as those at any other of the same length, and never the same as something that has a type.
+    Payload {
+        /// Which header the offset counts from.
+        base: PayloadBase,
+        /// In bytes.
+        offset: u32,
+        /// In bytes, 1 to 16.
+        length: u32,
+    },
 }
 
 impl DataType {
     /// Its number in nft.
     pub(crate) const fn number(self) -> u32 {
         match self {
+            Self::Payload { .. } => 4,
+            Self::WayBack => 5,
             Self::Ipv4Address => 7,
             Self::Ipv6Address => 8,
             Self::EtherAddress => 9,
@@ -58,14 +75,15 @@ impl DataType {
             Self::EtherType | Self::ArpOperation | Self::Port => 2,
             Self::Ipv4Address | Self::Mark => 4,
             Self::EtherAddress => 6,
-            Self::Ipv6Address | Self::Interface => 16,
+            Self::Ipv6Address | Self::Interface | Self::WayBack => 16,
+            Self::Payload { length, .. } => length as usize,
         }
     }
 
     /// The value that `bytes` stand for; nothing where they are none of this type.
     pub(crate) fn read(self, bytes: &[u8]) -> Option<Value> {
         Some(match self {
-            Self::Interface => {
+            Self::Interface | Self::WayBack => {
                 let name = bytes.first_chunk::<INTERFACE_NAME_LENGTH>()?;
                 Value::Interface(std::str::from_utf8(until_zero(name)).ok()?.parse().ok()?)
             }
@@ -78,14 +96,16 @@ impl DataType {
             Self::ArpOperation => Value::ArpOperation(ArpOperation(u16::from_be_bytes(*bytes.first_chunk()?))),
             Self::Icmpv6Type => Value::Icmpv6Type(Icmpv6Type(*bytes.first()?)),
             Self::Mark => Value::Mark(u32::from_ne_bytes(*bytes.first_chunk()?)),
+            Self::Payload { length, .. } => Value::Bytes(bytes.get(..usize::try_from(length).ok()?)?.to_vec()),
         })
     }
 }
 
 impl fmt::Display for DataType {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+        f.write_str(match *self {
             Self::Interface => "ifname",
+            Self::WayBack => return Selector::WayBack.fmt(f),
             Self::EtherAddress => "ether_addr",
             Self::Ipv4Address => "ipv4_addr",
             Self::Ipv6Address => "ipv6_addr",
@@ -95,6 +115,7 @@ impl fmt::Display for DataType {
             Self::ArpOperation => "arp_op",
             Self::Icmpv6Type => "icmpv6_type",
             Self::Mark => "mark",
+            Self::Payload { base, offset, length } => return Selector::Payload { base, offset, length }.fmt(f),
         })
     }
 }

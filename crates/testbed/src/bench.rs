@@ -29,6 +29,7 @@ pub mod outage;
 pub mod packets;
 pub mod plot;
 pub mod process;
+pub mod reload;
 pub mod report;
 pub mod statistics;
 pub mod storm;

@@ -54,8 +54,20 @@ pub fn lay_over_usr(machine: &Machine, folders: &[&Path]) -> Result<()> {
 /// # Errors
 /// When they can neither be found nor fetched.
 pub fn fetched(script: &str) -> Result<PathBuf> {
+    fetch(&mut Command::new(workspace().join(script)), script)
+}
+
+/// The same by a script that takes a word.
+///
+/// # Errors
+/// As [`fetched`].
+pub fn fetched_with_word(script: &str, word: &str) -> Result<PathBuf> {
+    fetch(Command::new(workspace().join(script)).arg(word), script)
+}
+
+fn fetch(command: &mut Command, script: &str) -> Result<PathBuf> {
     let act = || format!("fetch programs by {script}");
-    let output = Command::new(workspace().join(script)).output().map_err(Error::in_act(act()))?;
+    let output = command.output().map_err(Error::in_act(act()))?;
     if !output.status.success() {
         let cause = String::from_utf8_lossy(&output.stderr).trim().to_owned();
         return Err(Error::in_act(act())(cause));

@@ -3,7 +3,7 @@
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use testbed::frame::arp::Operation;
-use testbed::frame::dhcp::{CLIENT_PORT_6, Message, SERVER_PORT_6, dhcp, dhcp_6};
+use testbed::frame::dhcp::{CLIENT_PORT_6, Message, SERVER_PORT_6, dhcp, dhcp_6, dhcp_by};
 use testbed::frame::icmpv6::{
     NdOption, OVERRIDE, ROUTER, SOLICITED, listener_query, listener_report_v2, neighbour_advertisement, neighbour_solicitation,
     redirect, router_advertisement, router_solicitation,
@@ -133,6 +133,15 @@ table! { DHCP:
     Ip EVERYWHERE "a DHCP question in another guest's name" |c, n| vec![c.v4(n).broadcast().from(Ipv4Addr::UNSPECIFIED).with(dhcp(Message::Discover, OTHER, OTHER4, n)).frame()];
     Ip EVERYWHERE "a DHCP question from another Ethernet address" |c, n| vec![c.v4(n).broadcast().from(Ipv4Addr::UNSPECIFIED).source_mac(OTHER).with(dhcp(Message::Discover, ME, OTHER4, n)).frame()];
     Ip EVERYWHERE "from 0.0.0.0, to a port that is not DHCP's" |c, n| vec![c.v4(n).broadcast().from(Ipv4Addr::UNSPECIFIED).with(udp(68, 53, &n.bytes())).frame()];
+    Strict EVERYWHERE "a DHCP release in another guest's name" |c, n| vec![c.v4(n).with(dhcp(Message::Release, OTHER, OTHER4, n)).frame()];
+    Strict EVERYWHERE "a DHCP release in another guest's name from another port" |c, n| {
+        let mut segment = dhcp(Message::Release, OTHER, OTHER4, n);
+        // Servers do not look at the port that it comes from. A checksum of zero is none.
+        segment.bytes[..2].copy_from_slice(&1000_u16.to_be_bytes());
+        vec![c.v4(n).with(segment).frame()]
+    };
+    Strict EVERYWHERE "a DHCP question by a relay" |c, n| vec![c.v4(n).with(dhcp_by(MY4, Message::Discover, ME, OTHER4, n)).frame()];
+    Ip EVERYWHERE "a DHCP question by a relay without an address" |c, n| vec![c.v4(n).broadcast().from(Ipv4Addr::UNSPECIFIED).with(dhcp_by(OTHER4, Message::Discover, ME, OTHER4, n)).frame()];
     Strict EVERYWHERE "a DHCPv6 server's answer from the guest's own link-local address" |c, n| vec![c.nd(dhcp_6(SERVER_PORT_6, CLIENT_PORT_6, n)).hops(1).frame()];
     Strict EVERYWHERE "a DHCPv6 server's answer from the guest's own address" |c, n| vec![c.v6(n).with(dhcp_6(SERVER_PORT_6, CLIENT_PORT_6, n)).frame()];
     Ip EVERYWHERE "a DHCPv6 server's answer from another link-local address" |c, n| vec![c.nd(dhcp_6(SERVER_PORT_6, CLIENT_PORT_6, n)).from(ip6("fe80::547")).frame()];
@@ -209,7 +218,30 @@ table! { EXTENSIONS:
     Strict EVERYWHERE "a header of mobility" |c, n| vec![c.v6(n).extended(Extension::Other(135, Vec::new())).frame()];
     Strict EVERYWHERE "a header of host identity" |c, n| vec![c.v6(n).extended(Extension::Other(139, Vec::new())).frame()];
     Strict EVERYWHERE "a header of shim6" |c, n| vec![c.v6(n).extended(Extension::Other(140, Vec::new())).frame()];
-Strict EVERYWHERE "options with nothing behind them" |c, n| vec![c.v6(n).with(nothing()).extended(Extension::Destination(filler(&n.bytes()))).frame()];
+    Strict EVERYWHERE "an authentication header, which hides what is behind it from us" |c, n| vec![c.v6(n).extended(Extension::Authentication).frame()];
+    Strict BRIDGED "a router advertisement behind an authentication header" |c, n| {
+        vec![c.nd(router_advertisement(&[NdOption::Unknown(n)])).extended(Extension::Authentication).frame()]
+    };
+    Strict BRIDGED "an authentication header behind a fragment header" |c, n| {
+        vec![c.v6(n).extended(Extension::AtomicFragment).extended(Extension::Authentication).frame()]
+    };
+    Strict BRIDGED "a Routing header behind an authentication header" |c, n| {
+        vec![c.v6(n).extended(Extension::Authentication).extended(Extension::Routing(0, vec![FAR6])).frame()]
+    };
+    Strict BRIDGED "a header of options behind an authentication header" |c, n| {
+        vec![c.v6(n).extended(Extension::Authentication).extended(Extension::Destination(Vec::new())).frame()]
+    };
+    Strict BRIDGED "a header of mobility behind an authentication header" |c, n| {
+        vec![c.v6(n).extended(Extension::Authentication).extended(Extension::Other(135, Vec::new())).frame()]
+    };
+    Strict BRIDGED "a hop-by-hop header that is not the first" |c, n| {
+        vec![c.v6(n).extended(Extension::Authentication).extended(Extension::HopByHop(Vec::new())).frame()]
+    };
+    Strict BRIDGED "a Routing header behind a hop-by-hop header, before a report of a multicast listener" |c, n| {
+        let draft = c.nd(listener_report_v2(ip6("ff02::fb"), n)).hops(1).to(ALL_MLD_ROUTERS);
+        vec![draft.extended(Extension::HopByHop(ROUTER_ALERT.to_vec())).extended(Extension::Routing(0, vec![FAR6])).frame()]
+    };
+    Strict EVERYWHERE "options with nothing behind them" |c, n| vec![c.v6(n).with(nothing()).extended(Extension::Destination(filler(&n.bytes()))).frame()];
     Strict BRIDGED "a first fragment that hides what it carries" |c, n| {
         let options = Extension::Destination(filler(&n.bytes()));
         c.v6(Marker(0)).with(udp(1000, 2000, &[0; 40])).extended(options).fragments(16)

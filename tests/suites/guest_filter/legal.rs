@@ -54,6 +54,8 @@ table! { LEGAL:
     Nobody EVERYWHERE "a DHCP client asks for what was offered" |c, n| vec![c.v4(n).from(Ipv4Addr::UNSPECIFIED).broadcast().with(dhcp(Message::Request, ME, MY4, n)).frame()];
     Nobody EVERYWHERE "a DHCP client renews its lease" |c, n| vec![c.v4(n).with(dhcp(Message::Request, ME, MY4, n)).frame()];
 
+    Nobody EVERYWHERE "a DHCP client gives its address back" |c, n| vec![c.v4(n).with(dhcp(Message::Release, ME, MY4, n)).frame()];
+
     Nobody EVERYWHERE "an ARP request" |c, n| vec![c.arp(n).frame()];
     Nobody EVERYWHERE "an ARP request from the second address" |c, n| vec![c.arp(n).sender(MY_SECOND4).frame()];
     Nobody WITH_NETWORKS "an ARP request from the last address of the /28" |c, n| vec![c.arp(n).sender(ip4(192, 168, 4, 31)).frame()];

@@ -370,6 +370,16 @@ impl Stage {
         self.answers.wait_for(marker, PATIENCE).unwrap();
     }
 
+    /// Whether it has.
+    pub fn is_known_to_guest(&mut self, marker: Marker) -> bool {
+        self.answers.seen().unwrap().contains(&marker)
+    }
+
+    /// Waits until a frame has come to the neighbour.
+    pub fn await_at_neighbour(&mut self, marker: Marker) {
+        self.witnesses[0].wait_for(marker, PATIENCE).unwrap();
+    }
+
     /// The same from the host outside, where dom0 is a router.
     pub fn fire_from_outside(&mut self, frames: &[Frame]) -> Arrived {
         let [through, own] = [(); 2].map(|()| self.mark());

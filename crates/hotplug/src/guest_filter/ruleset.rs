@@ -9,8 +9,9 @@
 //! - A link-local IPv6 address is the guest's own if it follows from its Ethernet address, or if the guest has asked for it by duplicate
 //!   address detection before any other guest had it, and nobody who is not filtered (the host, a router) has said that it is theirs (as FCFS SAVI does, RFC 6620). How often a guest may do so is limited.
 //! - Nothing else passes: no other protocol, no VLAN tag unless it is allowed, nothing that cannot be understood.
-//! - `strict` takes away what only servers and routers say: DHCP answers, router advertisements, redirects, IGMP and MLD queries; and the extension
-//!   headers that no guest needs (RFC 7045): routing, destination options, mobility; hop-by-hop options but for MLD.
+//! - `strict` takes away what only servers, relays and routers say: DHCP answers, DHCP for others, router advertisements, redirects, IGMP and MLD
+//!   queries; and the extension headers that no guest needs (RFC 7045): routing, destination options, mobility, authentication, which hides from us
+//!   what follows; hop-by-hop options but for MLD.
 //!
 //! What a guest is sent is not looked at. The likeliest packets come first: one that is known by its source address meets one lookup.
 
@@ -46,12 +47,16 @@ pub enum GuestSet {
     Guests,
     /// The same, each with the number of packets that were dropped.
     Dropped,
+    /// The same, as the way back to an address tells them.
+    Links,
     /// Those whose policy is `strict`.
     Strict,
     /// Those that may send VLAN tags.
     Tagged,
     /// The Ethernet address behind each interface.
     Macs,
+    /// The same, as messages tell it: nft takes bytes within a packet for none.
+    InnerMacs,
     /// IPv4 addresses behind each.
     Ip4,
     /// IPv4 networks behind each.
@@ -62,6 +67,8 @@ pub enum GuestSet {
     Networks6,
     /// Link-local addresses that guests have asked for, whoever they are.
     Claimed,
+    /// The same behind each Ethernet address: a guest may have several interfaces with one, an emulated one and a vif.
+    Owned,
     /// The same behind each interface.
     Announced,
     /// Interfaces whose guests have done so lately.
@@ -72,17 +79,20 @@ pub enum GuestSet {
 
 impl GuestSet {
     /// All of them.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 16] = [
         Self::Guests,
         Self::Dropped,
+        Self::Links,
         Self::Strict,
         Self::Tagged,
         Self::Macs,
+        Self::InnerMacs,
         Self::Ip4,
         Self::Networks4,
         Self::Ip6,
         Self::Networks6,
         Self::Claimed,
+        Self::Owned,
         Self::Announced,
         Self::Announcers,
         Self::Defended,
@@ -94,15 +104,18 @@ impl GuestSet {
         match self {
             Self::Guests => "guests",
             Self::Dropped => "dropped",
+            Self::Links => "links",
             Self::Strict => "strict",
             Self::Tagged => "tagged",
             Self::Macs => "macs",
+            Self::InnerMacs => "inner-macs",
             // nft takes no keyword for a name, not even from its own list (`ip6` is one).
             Self::Ip4 => "addresses4",
             Self::Networks4 => "networks4",
             Self::Ip6 => "addresses6",
             Self::Networks6 => "networks6",
             Self::Claimed => "claimed",
+            Self::Owned => "owned",
             Self::Announced => "announced",
             Self::Announcers => "announcers",
             Self::Defended => "defended",
@@ -112,13 +125,16 @@ impl GuestSet {
     /// The parts of its keys.
     #[must_use]
     pub const fn key(self) -> &'static [DataType] {
-        use DataType::{EtherAddress, Interface, Ipv4Address, Ipv6Address};
+        use DataType::{EtherAddress, Interface, Ipv4Address};
         match self {
+            Self::Links => &[DataType::WayBack],
             Self::Guests | Self::Dropped | Self::Strict | Self::Tagged | Self::Announcers => &[Interface],
             Self::Macs => &[Interface, EtherAddress],
+            Self::InnerMacs => &[Interface, INNER_MAC],
             Self::Ip4 | Self::Networks4 => &[Interface, EtherAddress, Ipv4Address],
-            Self::Ip6 | Self::Networks6 | Self::Announced => &[Interface, EtherAddress, Ipv6Address],
-            Self::Claimed | Self::Defended => &[Ipv6Address],
+            Self::Ip6 | Self::Networks6 | Self::Announced => &[Interface, EtherAddress, ANY_IP6],
+            Self::Owned => &[EtherAddress, ANY_IP6],
+            Self::Claimed | Self::Defended => &[ANY_IP6],
         }
     }
 
@@ -126,17 +142,20 @@ impl GuestSet {
     #[must_use]
     pub const fn is_in(self, family: Family) -> bool {
         match self {
+            Self::Links => matches!(family, Family::Inet),
             Self::Guests | Self::Dropped | Self::Macs | Self::Ip4 | Self::Networks4 => true,
             // Links of their own have no tags, and link-local addresses on them concern nobody else.
-            Self::Tagged | Self::Claimed | Self::Defended => matches!(family, Family::Bridge),
-            Self::Strict | Self::Ip6 | Self::Networks6 | Self::Announced | Self::Announcers => !matches!(family, Family::Arp),
+            Self::Tagged | Self::Claimed | Self::Owned | Self::Defended => matches!(family, Family::Bridge),
+            Self::InnerMacs | Self::Strict | Self::Ip6 | Self::Networks6 | Self::Announced | Self::Announcers => {
+                !matches!(family, Family::Arp)
+            }
         }
     }
 
     /// Whether packets put elements into it.
     #[must_use]
     pub const fn is_filled_by_packets(self) -> bool {
-        matches!(self, Self::Claimed | Self::Announced | Self::Announcers | Self::Defended)
+        matches!(self, Self::Claimed | Self::Owned | Self::Announced | Self::Announcers | Self::Defended)
     }
 
     /// Its name, checked.
@@ -163,6 +182,12 @@ impl GuestSet {
     }
 }
 
+/// An Ethernet address in a message of neighbour discovery or DHCP, at whatever place; written so that nft can read what it lists.
+const INNER_MAC: DataType = DataType::Payload { base: PayloadBase::Transport, offset: 26, length: 6 };
+
+/// An IPv6 address in a header or in a message, which are one to the sets: nft has a name for the one and none for the other.
+const ANY_IP6: DataType = DataType::Payload { base: PayloadBase::Network, offset: 8, length: 16 };
+
 /// Most addresses that guests may have asked for, all together.
 const ANNOUNCED_MAX: u32 = 65_536;
 
@@ -173,7 +198,7 @@ const DEFENCE: Duration = Duration::from_secs(3600);
 const UNTIL_THE_GUEST_GOES: Duration = Duration::from_secs(3650 * 86_400);
 
 /// How many new link-local addresses a guest may ask for; five more at once.
-const ANNOUNCEMENTS: RateLimit = RateLimit { packets: 10, per: LimitUnit::Hour, side: LimitSide::Within };
+pub const ANNOUNCEMENTS: RateLimit = RateLimit { packets: 10, per: LimitUnit::Hour, side: LimitSide::Within };
 
 /// Before anything else looks at bridged frames.
 const FIRST_ON_BRIDGE: Priority = Priority(-400);
@@ -183,8 +208,12 @@ const FIRST_OF_IP: Priority = Priority(-450);
 /// IEEE 802.1D's group addresses, which no bridge passes on: STP, LACP, LLDP and others (01:80:c2:00:00:00 to :0f).
 const LINK_LOCAL_GROUPS: ([u8; 6], u8) = ([0x01, 0x80, 0xc2, 0, 0, 0], 44);
 
-/// Protocol numbers of IPv6 headers that only `strict` refuses: routing, destination options, mobility, HIP, shim6 (IANA).
-const NEEDLESS_HEADERS: [u8; 5] = [43, 60, 135, 139, 140];
+/// Protocol numbers of IPv6 headers that only `strict` refuses: routing, authentication, destination options, mobility, HIP, shim6 (IANA).
+const NEEDLESS_HEADERS: [u8; 6] = [43, 51, 60, 135, 139, 140];
+/// Those of them that the kernel finds wherever they stand, behind others that it knows (`ipv6_find_hdr()`).
+const FOUND_ANYWHERE: [ExtensionHeader; 2] = [ExtensionHeader::Routing, ExtensionHeader::Destination];
+/// The others: it takes them for what the packet carries, wherever they stand, and looks no further.
+const TAKEN_FOR_CONTENT: [u8; 4] = [51, 135, 139, 140];
 /// `IPPROTO_HOPOPTS`
 const HOP_BY_HOP: u8 = 0;
 /// `IPPROTO_FRAGMENT`: only the first of two such headers is looked at, and no host sends two.
@@ -219,9 +248,9 @@ pub struct Tally {
 #[must_use]
 pub const fn tally(family: Family) -> Tally {
     match family {
-        Family::Bridge => Tally { parts: 36, uses: 256 },
+        Family::Bridge => Tally { parts: 44, uses: 302 },
         Family::Arp => Tally { parts: 9, uses: 34 },
-        _ => Tally { parts: 27, uses: 200 },
+        _ => Tally { parts: 33, uses: 239 },
     }
 }
 
@@ -238,14 +267,17 @@ struct Rules {
     family: Family,
     guests: Name,
     dropped: Name,
+    links: Name,
     strict: Name,
     tagged: Name,
     macs: Name,
+    inner_macs: Name,
     ip4: Name,
     networks4: Name,
     ip6: Name,
     networks6: Name,
     claimed: Name,
+    owned: Name,
     announced: Name,
     announcers: Name,
     defended: Name,
@@ -253,6 +285,9 @@ struct Rules {
     to_host: Name,
     by_host: Name,
     defence: Name,
+    defended_target: Name,
+    defended_source: Name,
+    ip6_entry: Name,
     known4: Name,
     known6: Name,
     other: Name,
@@ -268,6 +303,9 @@ struct Rules {
     advertisement: Name,
     own_target: Name,
     detection: Name,
+    claim: Name,
+    again: Name,
+    dhcp: Name,
     membership: Name,
     arp: Name,
     arp_probe: Name,
@@ -304,6 +342,10 @@ fn source_port_is_not(port: u16) -> Statement {
     transport(0, 2).is_not(Value::Bytes(port.to_be_bytes().to_vec()))
 }
 
+fn target_port_is(port: u16) -> Statement {
+    transport(2, 2).is(Value::Bytes(port.to_be_bytes().to_vec()))
+}
+
 fn type_is(icmp: Icmpv6Type) -> Statement {
     Selector::Icmpv6Type.is(Value::from(icmp))
 }
@@ -330,9 +372,18 @@ fn is_understood() -> Statement {
     Selector::L4Protocol.is(Field::Range(Value::from(Protocol(0)), Value::from(Protocol(255))))
 }
 
-/// What a message of neighbour discovery is about is a link-local address (fe80::/10).
+/// An IPv6 address that stands as bytes in a packet is a link-local one (fe80::/10).
+fn is_link_local(address: Selector) -> Statement {
+    let beginning = match address {
+        Selector::Payload { base, offset, .. } => Selector::Payload { base, offset, length: 2 },
+        other => other,
+    };
+    beginning.masked_is(Value::Bytes(vec![0xff, 0xc0]), Value::Bytes(vec![0xfe, 0x80]))
+}
+
+/// What a message of neighbour discovery is about is one.
 fn target_is_link_local() -> Statement {
-    transport(8, 2).masked_is(Value::Bytes(vec![0xff, 0xc0]), Value::Bytes(vec![0xfe, 0x80]))
+    is_link_local(Selector::ND_TARGET)
 }
 
 /// Not the first piece of a packet: the twelve bits and one of the offset, less the flags (RFC 8200, 4.5).
@@ -346,19 +397,25 @@ impl Rules {
             family,
             guests: GuestSet::Guests.name()?,
             dropped: GuestSet::Dropped.name()?,
+            links: GuestSet::Links.name()?,
             strict: GuestSet::Strict.name()?,
             tagged: GuestSet::Tagged.name()?,
             macs: GuestSet::Macs.name()?,
+            inner_macs: GuestSet::InnerMacs.name()?,
             ip4: GuestSet::Ip4.name()?,
             networks4: GuestSet::Networks4.name()?,
             ip6: GuestSet::Ip6.name()?,
             networks6: GuestSet::Networks6.name()?,
             claimed: GuestSet::Claimed.name()?,
+            owned: GuestSet::Owned.name()?,
             announced: GuestSet::Announced.name()?,
             announcers: GuestSet::Announcers.name()?,
             defended: GuestSet::Defended.name()?,
             by_host: "output".parse()?,
             defence: "defence".parse()?,
+            defended_target: "defended-target".parse()?,
+            defended_source: "defended-source".parse()?,
+            ip6_entry: "ip6-source".parse()?,
             entry: if family == Family::Arp { "input" } else { "prerouting" }.parse()?,
             to_host: "input".parse()?,
             known4: "known4".parse()?,
@@ -376,6 +433,9 @@ impl Rules {
             advertisement: "advertisement".parse()?,
             own_target: "own-target".parse()?,
             detection: "detection".parse()?,
+            claim: "claim".parse()?,
+            again: "announcement".parse()?,
+            dhcp: "dhcp-client".parse()?,
             membership: "membership".parse()?,
             arp: "arp-claim".parse()?,
             arp_probe: "arp-probe".parse()?,
@@ -385,10 +445,19 @@ impl Rules {
 
     fn chains(&self) -> Vec<Chain> {
         match self.family {
-            Family::Bridge => {
-                [self.of_ip(), self.of_arp(), vec![self.tag_chain(), self.to_host_chain(), self.by_host_chain(), self.defence()]]
-                    .concat()
-            }
+            Family::Bridge => [
+                self.of_ip(),
+                self.of_arp(),
+                vec![
+                    self.tag_chain(),
+                    self.to_host_chain(),
+                    self.by_host_chain(),
+                    self.defence(),
+                    self.defended(&self.defended_target, Selector::ND_TARGET),
+                    self.defended(&self.defended_source, Selector::IP6_SOURCE_BYTES),
+                ],
+            ]
+            .concat(),
             Family::Arp => [vec![self.arp_entry()], self.of_arp(), vec![self.refused()]].concat(),
             _ => self.of_ip(),
         }
@@ -398,7 +467,9 @@ impl Rules {
     fn of_ip(&self) -> Vec<Chain> {
         vec![
             self.prerouting(),
+            self.ip6_entry(),
             self.known4(),
+            self.dhcp(),
             self.known6(),
             self.headers6(),
             self.upper6(),
@@ -412,6 +483,8 @@ impl Rules {
             self.other6(),
             self.unspecified6(),
             self.detection(),
+            self.again(),
+            self.claim(),
             self.membership(),
             self.refused(),
         ]
@@ -437,7 +510,7 @@ impl Rules {
     /// One rule for each length of network that is looked for.
     fn own_networks(&self, field: AddressField, verdict: &Statement) -> Vec<Rule> {
         let (set, lengths): (_, &[u8]) = match field {
-            AddressField::Ip6Source | AddressField::NdTarget => (&self.networks6, &IPV6_LENGTHS),
+            AddressField::Ip6SourceBytes | AddressField::NdTarget => (&self.networks6, &IPV6_LENGTHS),
             _ => (&self.networks4, &IPV4_LENGTHS),
         };
         let rule = |bits: &u8| Rule::new([self.own(Selector::Network(field, *bits), set), verdict.clone()]);
@@ -454,33 +527,50 @@ impl Rules {
 
     /// An Ethernet address somewhere in the packet is the guest's.
     fn is_own_mac(&self, field: Selector) -> Statement {
-        Statement::all_in([iif(), field], &self.macs)
+        Statement::all_in([iif(), field], &self.inner_macs)
     }
 
     fn refuse(&self) -> Rule {
         Rule::new([goto(&self.refused)])
     }
 
-    /// What every packet meets. Most guests' packets are decided by the first or the second rule.
+    /// What every packet meets. Most guests' packets are decided by the first rule of it, or of the chain for IPv6.
     fn prerouting(&self) -> Chain {
         let priority = if self.family == Family::Bridge { FIRST_ON_BRIDGE } else { FIRST_OF_IP };
         let mut chain = Chain::base(self.entry.clone(), Base::filter(self.family, Hook::Prerouting).at(priority));
         chain.rules = vec![
             Rule::new([self.carries(EtherType::IP), self.own(Selector::IpSource, &self.ip4), goto(&self.known4)]),
-            Rule::new([self.carries(EtherType::IP6), self.own(Selector::Ip6Source, &self.ip6), goto(&self.known6)]),
+            Rule::new([self.carries(EtherType::IP6), goto(&self.ip6_entry)]),
             Rule::new([iif().is_in(&self.guests), goto(&self.other)]),
+        ];
+        chain.rules.push(match self.family {
+            // Behind a VLAN's tag.
+            Family::Bridge => self.learn(),
+            _ => Rule::new([self.carries(EtherType::IP)].into_iter().chain(self.poses())),
+        });
+        chain
+    }
+
+    /// A chain of its own: its rules must not ask for the protocol, or nft would not know the address for the bytes that the sets hold.
+    fn ip6_entry(&self) -> Chain {
+        let mut chain = Chain::regular(self.ip6_entry.clone());
+        chain.rules = vec![
+            Rule::new([self.own(Selector::IP6_SOURCE_BYTES, &self.ip6), goto(&self.known6)]),
+            Rule::new([iif().is_in(&self.guests), goto(&self.other6)]),
         ];
         if self.family == Family::Bridge {
             chain.rules.push(self.learn());
         } else {
-            // Nobody else may pose as a guest that has a link of its own: its addresses lead to that link. Link-local ones are on every link.
-            let poses = || vec![Selector::WayBack.is_in(&self.guests), Statement::Counter, Statement::DROP];
             let not_link_local =
                 Selector::Ip6Source.is_not(Field::Prefix(Value::from(Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0)), 10));
-            chain.rules.push(Rule::new([self.carries(EtherType::IP)].into_iter().chain(poses())));
-            chain.rules.push(Rule::new([not_link_local].into_iter().chain(poses())));
+            chain.rules.push(Rule::new([not_link_local].into_iter().chain(self.poses())));
         }
         chain
+    }
+
+    /// Nobody else may pose as a guest that has a link of its own: its addresses lead to that link. Link-local ones are on every link.
+    fn poses(&self) -> [Statement; 3] {
+        [Selector::WayBack.is_in(&self.links), Statement::Counter, Statement::DROP]
     }
 
     /// IPv4 from an address of the guest's.
@@ -491,13 +581,15 @@ impl Rules {
             |number: u8| Rule::new([Selector::IcmpType.is(Value::U8(number)), self.is_strict(), goto(&self.refused)]);
         chain.rules = vec![
             Rule::new([upper_header_is(9, Protocol::TCP), Statement::ACCEPT]),
+            // Not both ports in one rule: nft, loading what it has listed, would make one comparison of the two.
+            Rule::new([upper_header_is(9, Protocol::UDP), target_port_is(67), self.is_strict(), goto(&self.dhcp)]),
             Rule::new([upper_header_is(9, Protocol::UDP), source_port_is_not(67), Statement::ACCEPT]),
             Rule::new([Selector::UdpSource.is(Value::Port(67)), self.is_strict(), goto(&self.refused)]),
             routers_word(5),
             routers_word(9),
             // IGMP's membership query (RFC 3376).
             Rule::new([
-                Selector::L4Protocol.is(Value::from(IGMP)),
+                upper_header_is(9, IGMP),
                 transport(0, 1).is(Value::Bytes(vec![0x11])),
                 self.is_strict(),
                 goto(&self.refused),
@@ -507,6 +599,25 @@ impl Rules {
             self.refuse(),
         ];
         chain
+    }
+
+    /// What a DHCP client says from its address: it renews, releases or declines what is its own (RFC 2131). A relay speaks for others.
+    fn dhcp(&self) -> Chain {
+        let mut chain = Chain::regular(self.dhcp.clone());
+        chain.rules = vec![Rule::new(self.dhcp_client().into_iter().chain([Statement::ACCEPT])), self.refuse()];
+        chain
+    }
+
+    /// A BOOTREQUEST for the guest's own Ethernet address, and by no relay (RFC 951).
+    fn dhcp_client(&self) -> [Statement; 3] {
+        const OPERATION: u32 = 8;
+        const RELAY: u32 = 8 + 24;
+        const CLIENT_HARDWARE_ADDRESS: u32 = 8 + 28;
+        [
+            transport(OPERATION, 1).is(Value::Bytes(vec![1])),
+            transport(RELAY, 4).is(Value::Bytes(vec![0; 4])),
+            self.is_own_mac(transport(CLIENT_HARDWARE_ADDRESS, 6)),
+        ]
     }
 
     /// IPv6 from an address of the guest's.
@@ -522,19 +633,23 @@ impl Rules {
         chain
     }
 
-    /// Which headers `strict` lets stand before the upper one.
+    /// Which headers `strict` lets stand before the upper one. Behind the first header of a fragment that is not the first one there is nothing
+    /// to be seen; what that header names is refused with the first fragment.
     fn headers6(&self) -> Chain {
         let mut chain = Chain::regular(self.headers6.clone());
         let behind_fragment = |number: u8| Selector::FragmentNextHeader.is(Value::from(Protocol(number)));
-        chain.rules = vec![Rule::new([next_header(HOP_BY_HOP), goto(&self.membership)])];
-        chain.rules.extend(NEEDLESS_HEADERS.map(|number| Rule::new([next_header(number), goto(&self.refused)])));
-        chain.rules.extend(
-            NEEDLESS_HEADERS
-                .into_iter()
-                .chain([HOP_BY_HOP, FRAGMENT])
-                .map(|number| Rule::new([behind_fragment(number), goto(&self.refused)])),
-        );
-        chain.rules.push(Rule::new([Selector::UdpSource.is(Value::Port(547)), goto(&self.refused)]));
+        let somewhere = |header: ExtensionHeader| Selector::ExtensionHeader(header).is(Value::from(Presence::Present));
+        let refused = |test: Statement| Rule::new([test, goto(&self.refused)]);
+        chain.rules = FOUND_ANYWHERE.into_iter().map(|header| refused(somewhere(header))).collect();
+        chain.rules.extend(TAKEN_FOR_CONTENT.map(|number| refused(Selector::L4Protocol.is(Value::from(Protocol(number))))));
+        chain.rules.extend(NEEDLESS_HEADERS.map(|number| refused(next_header(number))));
+        chain
+            .rules
+            .extend(NEEDLESS_HEADERS.into_iter().chain([HOP_BY_HOP, FRAGMENT]).map(|number| refused(behind_fragment(number))));
+        // It stands first, or nowhere (RFC 8200, 4.3).
+        chain.rules.push(Rule::new([next_header(HOP_BY_HOP), goto(&self.membership)]));
+        chain.rules.push(refused(somewhere(ExtensionHeader::HopByHop)));
+        chain.rules.push(refused(Selector::UdpSource.is(Value::Port(547))));
         chain.rules.push(Rule::new([goto(&self.upper6)]));
         chain
     }
@@ -628,10 +743,7 @@ impl Rules {
     /// A guest's frames that are not from an address by itself.
     fn other(&self) -> Chain {
         let mut chain = Chain::regular(self.other.clone());
-        chain.rules = vec![
-            Rule::new([self.carries(EtherType::IP), goto(&self.other4)]),
-            Rule::new([self.carries(EtherType::IP6), goto(&self.other6)]),
-        ];
+        chain.rules = vec![Rule::new([self.carries(EtherType::IP), goto(&self.other4)])];
         if self.family == Family::Bridge {
             chain.rules.push(Rule::new([self.carries(EtherType::ARP), goto(&self.arp)]));
             chain.rules.push(Rule::new([self.carries(EtherType::VLAN), iif().is_in(&self.tagged), goto(&self.with_tag)]));
@@ -647,7 +759,6 @@ impl Rules {
         chain.rules = vec![
             Rule::new([behind(EtherType::IP), self.own(Selector::IpSource, &self.ip4), goto(&self.known4)]),
             Rule::new([behind(EtherType::IP), goto(&self.other4)]),
-            Rule::new([behind(EtherType::IP6), self.own(Selector::Ip6Source, &self.ip6), goto(&self.known6)]),
             Rule::new([behind(EtherType::IP6), goto(&self.other6)]),
             Rule::new([behind(EtherType::ARP), goto(&self.arp)]),
             self.refuse(),
@@ -671,22 +782,15 @@ impl Rules {
 
     /// A DHCP client without an address (RFC 2131): a BOOTREQUEST for its own Ethernet address, to everybody.
     fn unspecified4(&self) -> Chain {
-        const OPERATION: u32 = 8;
-        const CLIENT_HARDWARE_ADDRESS: u32 = 8 + 28;
         let mut chain = Chain::regular(self.unspecified4.clone());
-        chain.rules = vec![
-            Rule::new([
-                Selector::IpSource.is(Value::from(Ipv4Addr::UNSPECIFIED)),
-                Selector::IpDestination.is(Value::from(Ipv4Addr::BROADCAST)),
-                Selector::UdpSource.is(Value::Port(68)),
-                Selector::UdpDestination.is(Value::Port(67)),
-                transport(OPERATION, 1).is(Value::Bytes(vec![1])),
-                self.ether_is_own(),
-                self.is_own_mac(transport(CLIENT_HARDWARE_ADDRESS, 6)),
-                Statement::ACCEPT,
-            ]),
-            self.refuse(),
+        let call = [
+            Selector::IpSource.is(Value::from(Ipv4Addr::UNSPECIFIED)),
+            Selector::IpDestination.is(Value::from(Ipv4Addr::BROADCAST)),
+            Selector::UdpSource.is(Value::Port(68)),
+            Selector::UdpDestination.is(Value::Port(67)),
+            self.ether_is_own(),
         ];
+        chain.rules = vec![Rule::new(call.into_iter().chain(self.dhcp_client()).chain([Statement::ACCEPT])), self.refuse()];
         chain
     }
 
@@ -698,10 +802,29 @@ impl Rules {
             Rule::new([Selector::Ip6Source.is(Value::from(Ipv6Addr::LOCALHOST)), goto(&self.refused)]),
             Rule::new([Selector::Ip6Source.is(multicast), goto(&self.refused)]),
         ];
-        chain.rules.extend(self.unless_defended(Selector::Ip6Source));
-        chain.rules.push(Rule::new([self.own(Selector::Ip6Source, &self.announced), goto(&self.known6)]));
-        chain.rules.extend(self.own_networks(AddressField::Ip6Source, &goto(&self.known6)));
+        if self.family == Family::Bridge {
+            // What comes behind a tag was not looked up before.
+            chain.rules.push(Rule::new([self.own(Selector::IP6_SOURCE_BYTES, &self.ip6), goto(&self.known6)]));
+        }
+        chain.rules.extend(self.unless_defended(Selector::IP6_SOURCE_BYTES));
+        chain.rules.push(Rule::new([self.own(Selector::IP6_SOURCE_BYTES, &self.announced), goto(&self.known6)]));
+        chain.rules.extend(self.own_networks(AddressField::Ip6SourceBytes, &goto(&self.known6)));
+        chain.rules.push(Rule::new([next_header(Protocol::ICMPV6.0), type_is(Icmpv6Type::NEIGHBOR_ADVERT), goto(&self.again)]));
         chain.rules.push(self.refuse());
+        chain
+    }
+
+    /// A guest that was at work elsewhere before, and tells its new neighbours of an address of its own making (Linux does, when
+    /// xen-netfront is connected again: `ndisc_send_unsol_na()`). That is as good as asking for it; it must come from the address itself.
+    fn again(&self) -> Chain {
+        let mut chain = Chain::regular(self.again.clone());
+        chain.rules = vec![
+            Rule::new([Statement::all_not_in([iif(), ether()], &self.macs), goto(&self.refused)]),
+            Rule::new([length_is(24), jump(&self.claim)]),
+            Rule::new([length_is(32), option_is(24, TARGET_LINK_LAYER), self.is_own_mac(transport(26, 6)), jump(&self.claim)]),
+            Rule::new([self.own(Selector::IP6_SOURCE_BYTES, &self.announced), Statement::ACCEPT]),
+            self.refuse(),
+        ];
         chain
     }
 
@@ -713,9 +836,9 @@ impl Rules {
         chain.rules = vec![
             Rule::new([Statement::all_not_in([iif(), ether()], &self.macs), goto(&self.refused)]),
             Rule::new([next_header(HOP_BY_HOP), goto(&self.membership)]),
-            Rule::new([icmp(), type_is(Icmpv6Type::ROUTER_SOLICIT), length_is(8), Statement::ACCEPT]),
-            Rule::new([icmp(), solicitation(), length_is(24), goto(&self.detection)]),
-            Rule::new([icmp(), solicitation(), length_is(32), option_is(24, NONCE), goto(&self.detection)]),
+            Rule::new([length_is(8), icmp(), type_is(Icmpv6Type::ROUTER_SOLICIT), Statement::ACCEPT]),
+            Rule::new([length_is(24), icmp(), solicitation(), goto(&self.detection)]),
+            Rule::new([length_is(32), icmp(), solicitation(), option_is(24, NONCE), goto(&self.detection)]),
             self.refuse(),
         ];
         chain
@@ -724,21 +847,43 @@ impl Rules {
     /// Duplicate address detection: may the guest have this address?
     fn detection(&self) -> Chain {
         let mut chain = Chain::regular(self.detection.clone());
-        let announce = Statement::Add(self.announced.clone(), vec![iif(), ether(), Selector::ND_TARGET], None);
-        let limited = Statement::Add(self.announcers.clone(), vec![iif()], Some(ANNOUNCEMENTS));
+        chain.rules = vec![
+            Rule::new([jump(&self.own_target)]),
+            Rule::new([jump(&self.claim)]),
+            Rule::new([self.own(Selector::ND_TARGET, &self.announced), Statement::ACCEPT]),
+            self.refuse(),
+        ];
+        chain
+    }
+
+    /// The target becomes an announced address of the guest's, if it may: where no other guest has it, and nobody defends it.
+    fn claim(&self) -> Chain {
+        let mut chain = Chain::regular(self.claim.clone());
+        let add = |set: &Name, key: Vec<Selector>, limit| Statement::Add(set.clone(), key, limit);
+        let limited = || add(&self.announcers, vec![iif()], Some(ANNOUNCEMENTS));
+        let announce = || add(&self.announced, vec![iif(), ether(), Selector::ND_TARGET], None);
         // One that is made of an Ethernet address (ff:fe in its middle) belongs to that address, be it a guest's, the host's or a router's.
-        let made_of_ethernet = transport(8 + 11, 2).is_not(Value::Bytes(vec![0xff, 0xfe]));
-        let mut statements = vec![target_is_link_local(), made_of_ethernet];
-        if self.family == Family::Bridge {
-            statements.push(Selector::ND_TARGET.is_not_in(&self.claimed));
-            statements.push(Selector::ND_TARGET.is_not_in(&self.defended));
-            statements.push(limited);
-            statements.push(Statement::Add(self.claimed.clone(), vec![Selector::ND_TARGET], None));
-        } else {
-            statements.push(limited);
+        let made_of_ethernet = || transport(8 + 11, 2).is_not(Value::Bytes(vec![0xff, 0xfe]));
+        if self.family != Family::Bridge {
+            chain.rules.push(Rule::new([target_is_link_local(), made_of_ethernet(), limited(), announce()]));
+            return chain;
         }
-        statements.extend([announce, Statement::ACCEPT]);
-        chain.rules = vec![Rule::new([jump(&self.own_target)]), Rule::new(statements), self.refuse()];
+        let undefended = || Selector::ND_TARGET.is_not_in(&self.defended);
+        let by_this_guest = || vec![ether(), Selector::ND_TARGET];
+        chain.rules = vec![
+            // By another interface of this guest's.
+            Rule::new([Statement::all_in(by_this_guest(), &self.owned), undefended(), limited(), announce()]),
+            Rule::new([
+                target_is_link_local(),
+                made_of_ethernet(),
+                Selector::ND_TARGET.is_not_in(&self.claimed),
+                undefended(),
+                limited(),
+                add(&self.claimed, vec![Selector::ND_TARGET], None),
+                add(&self.owned, by_this_guest(), None),
+                announce(),
+            ]),
+        ];
         chain
     }
 
@@ -818,12 +963,16 @@ impl Rules {
 
     fn defence(&self) -> Chain {
         let mut chain = Chain::regular(self.defence.clone());
-        let note = |address: Selector| Statement::Add(self.defended.clone(), vec![address], None);
-        let link_local = Field::Prefix(Value::from(Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0)), 10);
         chain.rules = vec![
-            Rule::new([type_is(Icmpv6Type::NEIGHBOR_ADVERT), target_is_link_local(), note(Selector::ND_TARGET)]),
-            Rule::new([type_is(Icmpv6Type::ROUTER_ADVERT), Selector::Ip6Source.is(link_local), note(Selector::Ip6Source)]),
+            Rule::new([type_is(Icmpv6Type::NEIGHBOR_ADVERT), jump(&self.defended_target)]),
+            Rule::new([type_is(Icmpv6Type::ROUTER_ADVERT), jump(&self.defended_source)]),
         ];
+        chain
+    }
+
+    fn defended(&self, name: &Name, address: Selector) -> Chain {
+        let mut chain = Chain::regular(name.clone());
+        chain.rules = vec![Rule::new([is_link_local(address), Statement::Add(self.defended.clone(), vec![address], None)])];
         chain
     }
 

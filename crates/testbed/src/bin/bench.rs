@@ -7,7 +7,7 @@
 use std::process::ExitCode;
 
 use testbed::bench::report::{Host, Report, Section};
-use testbed::bench::{Extent, growth, outage, packets, process, storm, throughput, vif};
+use testbed::bench::{Extent, growth, outage, packets, process, reload, storm, throughput, vif};
 use testbed::machine::{Error, Result, workspace};
 
 /// A subject's name, and what is measured.
@@ -16,7 +16,7 @@ struct Subject {
     measure: fn(Extent) -> Result<Section>,
 }
 
-const SUBJECTS: [Subject; 8] = [
+const SUBJECTS: [Subject; 9] = [
     Subject { name: "vif-bridge", measure: vif::vif_bridge },
     Subject { name: "vif-route", measure: vif::vif_route },
     Subject { name: "vif-nat", measure: vif::vif_nat },
@@ -25,6 +25,7 @@ const SUBJECTS: [Subject; 8] = [
     Subject { name: "throughput", measure: throughput::throughput },
     Subject { name: "outage", measure: outage::outage },
     Subject { name: "storm", measure: storm::storm },
+    Subject { name: "reload", measure: reload::reload },
 ];
 
 fn main() -> ExitCode {

@@ -25,14 +25,22 @@ pub enum Message {
     Request,
     /// It has it.
     Ack,
+    /// The client gives its address back.
+    Release,
 }
 
 /// A packet of DHCP for the client with this MAC address. A server's names `offered`.
 pub fn dhcp(message: Message, client: Mac, offered: Ipv4Addr, marker: Marker) -> Segment {
+    dhcp_by(Ipv4Addr::UNSPECIFIED, message, client, offered, marker)
+}
+
+/// The same by a relay with this address.
+pub fn dhcp_by(relay: Ipv4Addr, message: Message, client: Mac, offered: Ipv4Addr, marker: Marker) -> Segment {
     const COOKIE: [u8; 4] = [99, 130, 83, 99];
     let (kind, number, ports) = match message {
         Message::Discover => (1, 1, (CLIENT_PORT, SERVER_PORT)),
         Message::Request => (1, 3, (CLIENT_PORT, SERVER_PORT)),
+        Message::Release => (1, 7, (CLIENT_PORT, SERVER_PORT)),
         Message::Offer => (2, 2, (SERVER_PORT, CLIENT_PORT)),
         Message::Ack => (2, 5, (SERVER_PORT, CLIENT_PORT)),
     };
@@ -40,7 +48,8 @@ pub fn dhcp(message: Message, client: Mac, offered: Ipv4Addr, marker: Marker) ->
     let mut bytes = vec![kind, 1, 6, 0, 0x3d, 0x1d, 0, 1, 0, 0, 0x80, 0];
     bytes.extend(Ipv4Addr::UNSPECIFIED.octets());
     bytes.extend(if kind == 2 { offered } else { Ipv4Addr::UNSPECIFIED }.octets());
-    bytes.extend([0; 8]);
+    bytes.extend([0; 4]);
+    bytes.extend(relay.octets());
     bytes.extend(client.0);
     bytes.extend([0; 10]);
     // The server's name, which nobody reads, has room for the marker.

@@ -442,29 +442,53 @@ fn all_elements(connection: &mut Connection, filter: &GuestFilter) -> Result<Vec
     Ok(elements)
 }
 
-/// What packets of this guest have put into our sets, which only a guest that has announced an address has.
+/// What packets of this guest have put into our sets, which only a guest that has announced an address has. An address that it has announced by
+/// another interface as well stays its own.
 fn announcements(connection: &mut Connection, filter: &GuestFilter) -> Result<Vec<(GuestSet, Element)>> {
     let Some(family) = filter.way.families().first() else { return Ok(vec![]) };
     let key = key_of(&filter.device)?;
-    if connection.element(&set_of(*family, GuestSet::Announcers)?, &key)?.is_none() {
+    if none_if_unknown(connection.element(&set_of(*family, GuestSet::Announcers)?, &key))?.is_none() {
         return Ok(vec![]);
     }
     let mut elements = vec![(GuestSet::Announcers, key)];
+    let all = list(connection, *family, GuestSet::Announced)?;
+    let is_own = |element: &Element| device_of(element).as_ref() == Some(&filter.device);
+    for element in all.iter().map(|seen| &seen.element).filter(|element| is_own(element)) {
+        elements.push((GuestSet::Announced, Element::new(element.key.iter().cloned())));
+        let [_, owner @ ..] = element.key.as_slice() else { continue };
+        let elsewhere = all.iter().any(|other| !is_own(&other.element) && other.element.key.ends_with(owner));
+        if GuestSet::Claimed.is_in(*family) && !elsewhere {
+            elements.extend(owner.last().map(|address| (GuestSet::Claimed, Element::new([address.clone()]))));
+            elements.push((GuestSet::Owned, Element::new(owner.iter().cloned())));
+        }
+    }
+    Ok(elements)
+}
+
+/// What packets have put into our sets for these guests, to be put into new ones.
+fn carried_over(connection: &mut Connection, way: Way, filters: &[GuestFilter]) -> Result<Vec<(GuestSet, Element)>> {
+    let Some(family) = way.families().first() else { return Ok(vec![]) };
+    let mut elements = vec![];
     let announced = list(connection, *family, GuestSet::Announced)?.into_iter().map(|seen| seen.element);
-    for element in announced.filter(|element| device_of(element).as_ref() == Some(&filter.device)) {
-        let claimed = element.key.last().filter(|_| GuestSet::Claimed.is_in(*family));
-        elements.extend(claimed.map(|address| (GuestSet::Claimed, Element::new([address.clone()]))));
+    for element in announced.filter(|element| filters.iter().any(|filter| device_of(element).as_ref() == Some(&filter.device))) {
+        if let [device, owner @ ..] = element.key.as_slice() {
+            elements.push((GuestSet::Announcers, Element::new([device.clone()]).with_limit(ruleset::ANNOUNCEMENTS)));
+            elements.push((GuestSet::Owned, Element::new(owner.iter().cloned())));
+            elements.extend(owner.last().map(|address| (GuestSet::Claimed, Element::new([address.clone()]))));
+        }
         elements.push((GuestSet::Announced, Element::new(element.key)));
+    }
+    if GuestSet::Defended.is_in(*family) {
+        let defended = list(connection, *family, GuestSet::Defended)?.into_iter();
+        let still = defended.filter_map(|seen| Some(Element::new(seen.element.key).with_timeout(seen.expires?)));
+        elements.extend(still.map(|element| (GuestSet::Defended, element)));
     }
     Ok(elements)
 }
 
 /// Makes the tables of one way with these filters, and what their guests have announced, in place of those that are there.
 fn replace_tables(connection: &mut Connection, batch: &mut Batch, way: Way, filters: &[GuestFilter]) -> Result<()> {
-    let mut announced = vec![];
-    for filter in filters {
-        announced.extend(announcements(connection, filter)?);
-    }
+    let announced = carried_over(connection, way, filters)?;
     for family in way.families() {
         // Looked for first: a deletion costs a wait, also of what is not there.
         if none_if_unknown(connection.table(&ruleset::table_id(*family)?))?.is_some() {
