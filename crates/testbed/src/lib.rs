@@ -2,6 +2,7 @@
 
 pub mod advertisement;
 pub mod bench;
+pub mod follow;
 pub mod frame;
 pub mod guest;
 pub mod kill;

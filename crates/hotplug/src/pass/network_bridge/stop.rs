@@ -29,6 +29,7 @@ pub(super) fn stop(session: &mut Session<'_>, asked: &Asked) -> Result<Report, T
     if session.is_dry_run() {
         return Ok(session.show(&plan, &host));
     }
+    let _watchdog = session.watched(&names);
     let report = carry_out(session, &names, &host, start)?;
     write_record(session.folder.as_ref(), &record.without(&names));
     if let Some(folder) = &session.folder {
@@ -38,7 +39,12 @@ pub(super) fn stop(session: &mut Session<'_>, asked: &Asked) -> Result<Report, T
 }
 
 /// A start or stop that was killed may have left the word for a bridge that is not there.
-fn forget_antispoof(session: &Session<'_>, asked: &Asked, routes: &[DefaultRoute], around: &Host) -> Result<(), Trouble> {
+pub(super) fn forget_antispoof(
+    session: &Session<'_>,
+    asked: &Asked,
+    routes: &[DefaultRoute],
+    around: &Host,
+) -> Result<(), Trouble> {
     let bridge = asked.bridge.clone().or_else(|| recipe::choose_netdev(asked, routes).ok());
     let (Some(folder), Some(bridge)) = (&session.folder, bridge) else { return Ok(()) };
     match around.link(&bridge).is_some_and(Link::is_bridge) {
@@ -63,7 +69,7 @@ impl Found {
 }
 
 /// Every bridge with its ports, and whatever bears a name that a bridge may stand aside with.
-fn bridges_and_ports(system: &mut System) -> Result<Host, Trouble> {
+pub(super) fn bridges_and_ports(system: &mut System) -> Result<Host, Trouble> {
     let mut links = system.bridges()?;
     let bridges: Vec<InterfaceName> = links.iter().map(|link| link.name.clone()).collect();
     for bridge in &bridges {
