@@ -13,7 +13,6 @@ use testbed::kill::{Ending, kill_at};
 use testbed::machine::wait_for;
 
 #[path = "common/lan.rs"]
-#[allow(dead_code)]
 mod lan;
 #[path = "killed/stage.rs"]
 #[allow(dead_code)]

@@ -12,6 +12,7 @@ pub mod originals;
 pub mod ovn;
 pub mod probe;
 pub mod recording;
+pub mod refuse;
 pub mod state;
 pub mod talk;
 pub mod wire;
