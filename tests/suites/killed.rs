@@ -16,6 +16,7 @@ use testbed::machine::wait_for;
 #[path = "common/lan.rs"]
 mod lan;
 #[path = "killed/stage.rs"]
+#[allow(dead_code)] // Another suite uses the rest.
 mod stage;
 
 use stage::{Network, Seen, Stage, VifStage, Way};

@@ -32,7 +32,7 @@ struct Tally {
     unharmed: u64,
     told: u64,
     undone: u64,
-    longest: Duration,
+    longest: (Duration, String),
     wrong: Vec<String>,
     /// What was said, and how often.
     sayings: BTreeMap<String, u64>,
@@ -86,9 +86,10 @@ fn refuse(title: &str, short_form: usize, make: &dyn Fn() -> Box<dyn Stage>, way
     let Tally { faults, missed, unharmed, told, undone, longest, wrong, .. } = &tally;
     println!(
         "refused: {title} {way}: {faults} faults at {} calls; ended: {unharmed} unharmed, {told} with a warning, {undone} undone or as good; \
-         {missed} not met; longest {:.1} s; faults: {}",
+         {missed} not met; longest {:.1} s ({}); faults: {}",
         places.len(),
-        longest.as_secs_f32(),
+        longest.0.as_secs_f32(),
+        longest.1,
         wrong.len()
     );
     assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
@@ -118,7 +119,7 @@ fn one_fault(stage: &dyn Stage, states: &States, way: Way, place: &Place, fault:
     let outcome = run_with(stage.dom0(), &stage.call(way), place, fault).map_err(|error| error.to_string())?;
     tally.faults += 1;
     tally.missed += u64::from(outcome.met == Met::No);
-    tally.longest = tally.longest.max(outcome.duration);
+    tally.longest = tally.longest.clone().max((outcome.duration, format!("{fault} at call {} ({})", place.call, place.name)));
     for line in outcome.complaint.lines() {
         *tally.sayings.entry(format!("[{:?}] {line}", outcome.ending)).or_default() += 1;
     }

@@ -5,6 +5,7 @@ pub mod bench;
 pub mod follow;
 pub mod frame;
 pub mod guest;
+pub mod interleave;
 pub mod kill;
 pub mod machine;
 pub mod openvswitch;
