@@ -288,15 +288,27 @@ impl Stage for VifStage {
 
     /// The guest ends, and another one comes in its place.
     fn renew(&self) {
+        self.vanish();
+        self.come_back();
+    }
+
+    fn guest(&self) -> Option<&VifStage> {
+        Some(self)
+    }
+}
+
+impl VifStage {
+    /// The guest ends.
+    pub fn vanish(&self) {
         self.vif.disappear().unwrap();
+    }
+
+    /// Another guest comes in its place.
+    pub fn come_back(&self) {
         self.vif.appear().unwrap();
         self.guest.machine().ip("link set eth0 up").unwrap();
         for key in ["hotplug-status", "hotplug-error"] {
             self.dom0.store().write(&format!("{}/{key}", self.vif.backend_path()), "").unwrap();
         }
-    }
-
-    fn guest(&self) -> Option<&VifStage> {
-        Some(self)
     }
 }
