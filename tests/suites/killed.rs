@@ -10,12 +10,13 @@
 use std::fmt::Write;
 use std::time::Duration;
 
-use testbed::kill::{Ending, kill_at};
+use testbed::kill::{Ending, Whom, kill_at};
 use testbed::machine::wait_for;
 
 #[path = "common/lan.rs"]
 mod lan;
 #[path = "killed/stage.rs"]
+#[allow(dead_code)] // Another suite uses the rest.
 mod stage;
 
 use stage::{Network, Seen, Stage, VifStage, Way};
@@ -126,7 +127,9 @@ fn one_kill(stage: &dyn Stage, states: &States, moment: Moment, tally: &mut Tall
     if way == Way::Back {
         run(stage, Way::Forward)?;
     }
-    let ending = kill_at(stage.dom0(), &stage.call(way), call).map_err(|error| error.to_string())?;
+    // What watches network-bridge is killed with it: here the next run is to repair.
+    let whom = if stage.guest().is_some() { Whom::Program } else { Whom::Family };
+    let ending = kill_at(stage.dom0(), &stage.call(way), call, whom).map_err(|error| error.to_string())?;
     if ending == Ending::Killed && next == way {
         classify(stage, states, way, tally)?;
     }

@@ -572,6 +572,18 @@ fn gc_removes_nothing_that_somebody_needs_and_nothing_without_xenstore() {
     assert_eq!(host.shell("nft list ruleset; find /run/xen-network -type f | sort; ip -6 neighbour show proxy"), before);
 }
 
+#[test]
+fn gc_sweeps_what_killed_runs_have_left_half_written() {
+    let host = Host::nat();
+    let folder = host.run_folder();
+    // No process has such a number (proc(5), pid_max); the second name is that of a process that is at work.
+    let drafts = format!("{folder}/.vif9.0.json.4194304 /run/xen-network-dhcp/.guest-vif9.0@10.0.9.1.4194304");
+    host.shell(&format!("mkdir -p /run/xen-network-dhcp; touch {drafts} {folder}/.vif9.0.json.1"));
+    host.says("gc");
+    let left = host.shell("find /run/xen-network /run/xen-network-dhcp -name '.*.*[0-9]'");
+    assert_eq!(left.trim(), format!("{folder}/.vif9.0.json.1"));
+}
+
 /// What `doctor` says is to be typed.
 fn commands_of(host: &Host, id: &str) -> Vec<String> {
     let found = host.assert_found(id);

@@ -170,6 +170,9 @@ impl<'a, E: Effects> Run<'a, E> {
             self.courses.push(Course { host: host.clone(), attempts: Vec::with_capacity(plan.steps.len()) });
         }
         for step in &plan.steps {
+            if step.on_failure == OnFailure::ContinueIfClean && !self.outcome.tolerated.is_empty() {
+                continue;
+            }
             if let Err(error) = self.begin(&step.operation, &host) {
                 self.undo();
                 return Err(Stopped::Journal(error));
@@ -180,7 +183,7 @@ impl<'a, E: Effects> Run<'a, E> {
             }
             match (result, step.on_failure) {
                 (Ok(()), _) => self.done(&step.operation, &mut host),
-                (Err(failure), OnFailure::Continue) => self.tolerate(failure),
+                (Err(failure), OnFailure::Continue | OnFailure::ContinueIfClean) => self.tolerate(failure),
                 (Err(failure), OnFailure::Abort) => return Err(self.stop(failure)),
             }
         }

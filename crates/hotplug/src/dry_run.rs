@@ -31,7 +31,11 @@ pub fn as_text(plan: &Plan, host: &Host) -> String {
         text += &format!("# {note}\n");
     }
     for step in planned_steps(plan, host) {
-        let mark = if step.on_failure == OnFailure::Continue { " (may fail)" } else { "" };
+        let mark = match step.on_failure {
+            OnFailure::Abort => "",
+            OnFailure::Continue => " (may fail)",
+            OnFailure::ContinueIfClean => " (if nothing before it failed)",
+        };
         text += &format!("{}{mark}\n", step.act);
         for undo in step.undo {
             text += &format!("    undo: {undo}\n");

@@ -27,6 +27,8 @@ pub enum OnFailure {
     Abort,
     /// Note it, and go on with the next step.
     Continue,
+    /// The same; and the step is left out where one before it has failed: it forgets what another run is to try again.
+    ContinueIfClean,
 }
 
 /// An operation and what its failure means.
@@ -70,6 +72,11 @@ impl Plan {
     /// Adds a step whose failure is only noted.
     pub fn may(&mut self, operation: Operation) {
         self.steps.push(Step { operation, on_failure: OnFailure::Continue });
+    }
+
+    /// Adds a step that forgets what the steps before it took away: it is left out where one of them failed.
+    pub fn forget(&mut self, operation: Operation) {
+        self.steps.push(Step { operation, on_failure: OnFailure::ContinueIfClean });
     }
 
     /// Adds steps that must all succeed.

@@ -34,6 +34,7 @@ mod store;
 mod survey;
 mod sysctl;
 pub mod watch;
+pub mod watchdog;
 
 use std::fmt;
 use std::io;

@@ -87,7 +87,7 @@ impl Case {
         };
         let mut text: String = draft.plan.notes.iter().map(|note| format!("note: {note}\n")).collect();
         for step in &draft.plan.steps {
-            let mark = if step.on_failure == OnFailure::Continue { " (a failure is only told of)" } else { "" };
+            let mark = if step.on_failure != OnFailure::Abort { " (a failure is only told of)" } else { "" };
             text += &format!("{}{mark}\n", step.operation);
         }
         for (path, content) in draft.host.files.iter().filter_map(|(path, text)| Some((path, text.as_ref()?))) {

@@ -2,8 +2,10 @@
 
 pub mod advertisement;
 pub mod bench;
+pub mod follow;
 pub mod frame;
 pub mod guest;
+pub mod interleave;
 pub mod kill;
 pub mod machine;
 pub mod openvswitch;
@@ -11,6 +13,7 @@ pub mod originals;
 pub mod ovn;
 pub mod probe;
 pub mod recording;
+pub mod refuse;
 pub mod state;
 pub mod talk;
 pub mod wire;

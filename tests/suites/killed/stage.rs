@@ -65,7 +65,7 @@ pub struct Seen {
     /// The kernel's.
     pub kernel: State,
     /// Records, journals and DHCP entries, a line each; locks are left out.
-    files: Vec<String>,
+    pub files: Vec<String>,
     /// What netback waits for.
     pub status: Option<String>,
 }
@@ -253,6 +253,15 @@ impl VifStage {
         Self { dom0, guest, vif, names, bridge, words }
     }
 
+    /// What the toolstack was told of a failure.
+    pub fn error(&self) -> Result<String, String> {
+        let key = |name: &str| self.vif.backend(name).unwrap().filter(|value| !value.is_empty());
+        match (key("hotplug-status").as_deref(), key("hotplug-error")) {
+            (Some("error"), Some(sentence)) => Ok(sentence),
+            (status, sentence) => Err(format!("the toolstack reads hotplug-status {status:?}, hotplug-error {sentence:?}")),
+        }
+    }
+
     fn hotplug(way: Way) -> Hotplug {
         match way {
             Way::Forward => Hotplug::Online,
@@ -279,13 +288,27 @@ impl Stage for VifStage {
 
     /// The guest ends, and another one comes in its place.
     fn renew(&self) {
-        self.vif.disappear().unwrap();
-        self.vif.appear().unwrap();
-        self.guest.machine().ip("link set eth0 up").unwrap();
-        self.dom0.store().write(&format!("{}/hotplug-status", self.vif.backend_path()), "").unwrap();
+        self.vanish();
+        self.come_back();
     }
 
     fn guest(&self) -> Option<&VifStage> {
         Some(self)
+    }
+}
+
+impl VifStage {
+    /// The guest ends.
+    pub fn vanish(&self) {
+        self.vif.disappear().unwrap();
+    }
+
+    /// Another guest comes in its place.
+    pub fn come_back(&self) {
+        self.vif.appear().unwrap();
+        self.guest.machine().ip("link set eth0 up").unwrap();
+        for key in ["hotplug-status", "hotplug-error"] {
+            self.dom0.store().write(&format!("{}/{key}", self.vif.backend_path()), "").unwrap();
+        }
     }
 }

@@ -98,8 +98,15 @@ impl Journal {
 
     /// Removes the journal: there is nothing left to take back.
     pub fn close(&self) {
-        if let Self::File { path, .. } = self {
-            let _ = fs::remove_file(path);
+        let Self::File { path, file, .. } = self else { return };
+        let Err(error) = fs::remove_file(path) else { return };
+        // An empty one tells the next run as well that there is nothing.
+        match file.set_len(0) {
+            Ok(()) => log::warn!("the journal {} could not be removed ({error}) and has been emptied", path.display()),
+            Err(_) => log::error!(
+                "the journal {} could not be removed: {error}; remove it, or the next run takes back what this one has done",
+                path.display()
+            ),
         }
     }
 

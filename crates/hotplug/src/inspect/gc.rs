@@ -66,7 +66,7 @@ pub fn plan(examined: &Examined) -> Look<Plan> {
     }
     for memory in memories(examined) {
         memory.neighbours.iter().for_each(|neighbour| plan.may(Operation::DeleteNeighbour(neighbour.clone())));
-        plan.may(Operation::RemoveFile(memory.path.clone()));
+        plan.forget(Operation::RemoveFile(memory.path.clone()));
     }
     forget_guests(examined, &mut plan);
     forget_bridges(examined, &mut plan);

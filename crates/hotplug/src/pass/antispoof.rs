@@ -25,6 +25,16 @@ pub(super) fn keep<'a>(
     Ok(())
 }
 
+/// Takes back the word for the guests of `networks`, which are gone. One that stays only holds guests of a later network of that name to
+/// more, so it is no reason to fail.
+pub(super) fn forget<'a>(folder: &RunDirectory, networks: impl IntoIterator<Item = &'a str>) {
+    for network in networks {
+        if let Err(trouble) = keep(folder, [network], None) {
+            log::warn!("{trouble}");
+        }
+    }
+}
+
 /// Leaves `word` for the guests of `networks` before `start` makes the network, so that none comes to it unfiltered, even if the start is
 /// killed behind it. Where it fails, the words are as before.
 ///
@@ -38,8 +48,7 @@ pub(super) fn keep_before<T>(
 ) -> Result<T, Trouble> {
     let read = |network: &&str| folder.read_state(&AntiSpoof::file_name(network)).ok().flatten();
     let before: Vec<Option<String>> = networks.iter().map(read).collect();
-    keep(folder, networks.iter().copied(), word)?;
-    start().inspect_err(|_| {
+    keep(folder, networks.iter().copied(), word).and_then(|()| start()).inspect_err(|_| {
         for (network, old) in networks.iter().zip(before) {
             let old = old.and_then(|text| AntiSpoof::parse(Some(text.trim())).ok().flatten());
             if let Err(error) = keep(folder, [*network], old) {

@@ -1,5 +1,6 @@
 //! One pass of network-bridge.
 
+mod repair;
 mod start;
 mod status;
 mod stop;
@@ -14,7 +15,7 @@ use crate::host::{Family, Host, Route};
 use crate::interface_name::InterfaceName;
 use crate::invocation::{Format, Invocation, Mode};
 use crate::plan::layer3::moving_keys;
-use crate::plan::network_bridge::DefaultRoute;
+use crate::plan::network_bridge::{Asked, DefaultRoute, Names};
 use crate::plan::{Plan, Refusal};
 use crate::record::Record;
 use crate::report::{Report, Trouble};
@@ -22,6 +23,7 @@ use crate::request::network_bridge::{Command, NetworkBridge};
 use crate::sysctl::SysctlKey;
 use crate::system::lock::{self, LockName};
 use crate::system::state::{RunDirectory, run_directory};
+use crate::system::watchdog::Watchdog;
 use crate::system::{Depth, System, SystemError};
 
 /// How long another run may take before this one gives up waiting for it.
@@ -40,23 +42,14 @@ pub fn pass(invocation: &Invocation) -> Result<Report, Trouble> {
     let mut system = System::open();
     let Some(asked) = &request.asked else { return Ok(Report::nothing("bridge=null: no bridge is wanted")) };
     match (request.command, invocation.mode()) {
-        (Command::Status, _) => status::status(invocation, asked, &mut system),
-        (command, Mode::DryRun) => {
-            let mut session = Session { invocation, request: &request, system: &mut system, folder: None };
-            match command {
-                Command::Start => start::start(&mut session, asked),
-                _ => stop::stop(&mut session, asked),
-            }
+        (command @ Command::Status, _) | (command, Mode::DryRun) => {
+            Session { invocation, request: &request, system: &mut system, folder: None }.serve(command, asked)
         }
         (command, Mode::Act) => {
             let folder = run_directory().map_err(|error| Refusal::plain(error.to_string()))?;
             let _lock = lock::claim(LockName::NetworkBridge, LOCK_LIMIT).map_err(|error| Refusal::plain(error.to_string()))?;
             take_back_killed_run(&mut system, &folder, JOURNAL)?;
-            let mut session = Session { invocation, request: &request, system: &mut system, folder: Some(folder) };
-            match command {
-                Command::Start => start::start(&mut session, asked),
-                _ => stop::stop(&mut session, asked),
-            }
+            Session { invocation, request: &request, system: &mut system, folder: Some(folder) }.serve(command, asked)
         }
     }
 }
@@ -89,6 +82,23 @@ struct Session<'a> {
 }
 
 impl Session<'_> {
+    fn serve(mut self, command: Command, asked: &Asked) -> Result<Report, Trouble> {
+        match command {
+            Command::Start => start::start(&mut self, asked),
+            Command::Stop => stop::stop(&mut self, asked),
+            Command::Repair => repair::repair(&mut self, asked),
+            Command::Status => status::status(self.invocation, asked, self.system),
+        }
+    }
+
+    /// Has a second process call `repair` should this one be killed before it has changed all it has to.
+    fn watched(&self, names: &Names) -> Option<Watchdog> {
+        let (netdev, bridge) = (format!("netdev={}", names.netdev), format!("bridge={}", names.bridge));
+        let set = Watchdog::set(&["network-bridge", "repair", &netdev, &bridge]);
+        set.map_err(|error| log::warn!("no second process watches this one ({error}): the next run repairs, should it be killed"))
+            .ok()
+    }
+
     /// The record; one that cannot be read counts as empty, since it is only a help.
     fn record(&self) -> Record {
         match &self.folder {

@@ -116,7 +116,7 @@ impl Work<'_> {
         let uplink = self.uplink(netdev.clone())?;
         let sessions = self.sessions(&Host::default())?;
         let Some(key) = recipe::find(program, netdev.as_ref(), bridge.as_ref(), &uplink, &sessions)? else {
-            self.forget_antispoof(&sessions)?;
+            self.forget_antispoof(&sessions);
             // No word of the caller's names a server that is not there: then nothing was begun either.
             let server = find_server(self.errand.dhcp, About::Subnets, &mut Host::default()).ok().flatten();
             self.sweep(server.as_ref());
@@ -125,7 +125,7 @@ impl Work<'_> {
         let (host, sessions) = self.observe(&key.netdev, key.bridge.as_ref())?;
         let plan = recipe::stop(&key, Record { path: &self.record, sessions: &sessions }, &host);
         let report = self.conclude(plan, host, format!("{key}: stopped"))?;
-        self.keep_antispoof(key.bridge.as_ref(), None)?;
+        self.forget(key.bridge.as_ref().map(InterfaceName::as_str).into_iter().chain([self.errand.guests]));
         Ok(report)
     }
 
@@ -137,23 +137,16 @@ impl Work<'_> {
     }
 
     /// A stop that was killed may have left the word of a network that nobody has started any more.
-    fn forget_antispoof(&self, sessions: &Sessions) -> Result<(), Trouble> {
+    fn forget_antispoof(&self, sessions: &Sessions) {
         let keys = sessions.keys();
         let bridge = self.errand.bridge.as_ref().filter(|bridge| !keys.iter().any(|key| key.bridge.as_ref() == Some(*bridge)));
         let guests = Some(self.errand.guests).filter(|_| !keys.iter().any(|key| key.program == self.errand.program));
-        match self.invocation.mode() {
-            Mode::DryRun => Ok(()),
-            Mode::Act => antispoof::keep(&self.folder, bridge.map(InterfaceName::as_str).into_iter().chain(guests), None),
-        }
+        self.forget(bridge.map(InterfaceName::as_str).into_iter().chain(guests));
     }
 
-    /// Leaves the word for guests, those of the private bridge as well.
-    fn keep_antispoof(&self, bridge: Option<&InterfaceName>, word: Option<AntiSpoof>) -> Result<(), Trouble> {
-        match self.invocation.mode() {
-            Mode::DryRun => Ok(()),
-            Mode::Act => {
-                antispoof::keep(&self.folder, bridge.map(InterfaceName::as_str).into_iter().chain([self.errand.guests]), word)
-            }
+    fn forget<'a>(&self, networks: impl Iterator<Item = &'a str>) {
+        if self.invocation.mode() == Mode::Act {
+            antispoof::forget(&self.folder, networks);
         }
     }
 

@@ -1,5 +1,7 @@
 //! One pass of a vif program, as far as it is the same for all of them: the backend's keys in XenStore, the hooks, and word of a failure.
 
+use std::time::Duration;
+
 use xenstore::StorePath;
 
 use crate::apply::journal::Journal;
@@ -14,7 +16,7 @@ use crate::plan::{Plan, Refusal};
 use crate::report::{Report, Trouble};
 use crate::request::antispoof::{Addresses, AntiSpoof, Suspect, Wishes};
 use crate::request::vif::{BackendKeys, Coming, Vif, VifCall, VifWords};
-use crate::system::lock::Lock;
+use crate::system::lock::{self, DeviceLock, Lock};
 use crate::system::state::state_path;
 use crate::system::{System, hooks};
 
@@ -151,6 +153,10 @@ fn serve(
         }
         Err(trouble) => return Err(trouble),
     };
+    let _lock = match invocation.mode() {
+        Mode::Act => alone_with(call)?,
+        Mode::DryRun => None,
+    };
     let hooks = match hooks {
         Hooks::Sourced => hook_call(invocation)?,
         Hooks::None => None,
@@ -167,6 +173,25 @@ fn serve(
         (Mode::DryRun, Format::Text) => Ok(Report::printed(dry_run::as_text(&plan, &host))),
         (Mode::DryRun, Format::Json) => Ok(Report::printed(dry_run::as_json(&plan, &host))),
         (Mode::Act, _) => carry_out(invocation, &asked.vif, &plan, host, system),
+    }
+}
+
+/// How long another run for the same interface may take: together with it, this one is to end before a toolstack loses patience.
+const ALONE_LIMIT: Duration = Duration::from_secs(15);
+
+/// Keeps other runs for this interface away. Numbers of domains are used again: an `offline` that is late must not take the filter of a new guest's
+/// interface that has come up between its look and its act.
+fn alone_with(call: &VifCall) -> Result<Option<DeviceLock>, Refusal> {
+    match lock::claim_device(&call.device, ALONE_LIMIT) {
+        Ok(lock) => Ok(Some(lock)),
+        Err(error) if call.coming == Coming::Goes => {
+            log::warn!("{error}; going on all the same");
+            Ok(None)
+        }
+        Err(error) => Err(Refusal {
+            for_guest: "The interface could not be set up: another run is at work on it".to_owned(),
+            reason: error.to_string(),
+        }),
     }
 }
 

@@ -32,6 +32,12 @@ impl Draft {
         self.plan.may(operation);
     }
 
+    /// Adds a step that forgets what the steps before it took away: it is left out where one of them failed.
+    pub fn forget(&mut self, operation: Operation) {
+        self.host.follow(&operation);
+        self.plan.forget(operation);
+    }
+
     /// Adds steps that must all succeed.
     pub fn must_all(&mut self, operations: impl IntoIterator<Item = Operation>) {
         operations.into_iter().for_each(|operation| self.must(operation));

@@ -64,7 +64,7 @@ impl Memory {
 
     fn forget(&self, draft: &mut Draft) {
         if draft.host.files.get(&self.path).is_some_and(Option::is_some) {
-            draft.may(Operation::RemoveFile(self.path.clone()));
+            draft.forget(Operation::RemoveFile(self.path.clone()));
         }
     }
 }

@@ -50,6 +50,15 @@ pub static NETWORK_BRIDGE: Program = Program {
             ],
         },
         Command {
+            name: "repair",
+            purpose: "Take back what a killed run has left half done.",
+            description: &[
+                "Every start and stop is watched by a second process, which calls this within a moment should the first one be killed \
+                 before it has done; and every start and stop begins with it, in case the second process was killed as well. Where nothing \
+                 was left half done, nothing changes.",
+            ],
+        },
+        Command {
             name: "status",
             purpose: "Print addresses, bridge ports and routes.",
             description: &["Prints the bridge and its device, the ports, the addresses and the routes. Changes nothing."],

@@ -3,10 +3,35 @@
 use std::net::IpAddr;
 
 use super::antispoof::AntiSpoof;
-pub use super::network::Command;
-use super::network::{name, yes_or_no};
+use super::network::{self, name, yes_or_no};
 use crate::plan::Refusal;
 use crate::plan::network_bridge::Asked;
+
+/// The command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// Make the bridge.
+    Start,
+    /// Take it apart.
+    Stop,
+    /// Show it.
+    Status,
+    /// Take back what a killed run has left half done.
+    Repair,
+}
+
+impl Command {
+    fn parse(text: &str) -> Result<Self, Refusal> {
+        if text == "repair" {
+            return Ok(Self::Repair);
+        }
+        Ok(match network::Command::parse(text)? {
+            network::Command::Start => Self::Start,
+            network::Command::Stop => Self::Stop,
+            network::Command::Status => Self::Status,
+        })
+    }
+}
 
 /// Which router has to answer once the bridge is in place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]

@@ -38,6 +38,11 @@ pub fn find_server(wish: DhcpWish, about: About<'_>, host: &mut Host) -> Result<
     find_below(&Files::default(), wish, about, host)
 }
 
+/// Removes what killed programs have left half written of guests' files.
+pub fn sweep_guests() {
+    file::sweep(Path::new(dnsmasq::GUESTS), |_| true);
+}
+
 /// Removes what killed programs have left half written beside a server's files.
 pub fn sweep(server: &Server) {
     let beside = |path: &Path| {

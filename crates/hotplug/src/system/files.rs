@@ -1,7 +1,7 @@
 //! Small text files that other programs or the kernel keep, below a root that tests may choose.
 
 use std::fs::File;
-use std::io::{Read, Seek, SeekFrom};
+use std::io::{self, ErrorKind, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 /// Most that is read of one file, in bytes. Those of interest have some hundred.
@@ -32,7 +32,14 @@ impl Files {
 
     /// The text of a file; none where it is not there or cannot be read. What is not UTF-8 is replaced.
     pub(super) fn read(&self, path: &str) -> Option<String> {
-        read_text(&self.path(path))
+        match read_text(&self.path(path)) {
+            Ok(text) => Some(text),
+            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => None,
+            Err(error) => {
+                log::warn!("{path} cannot be read ({error}): going on as if it were not there");
+                None
+            }
+        }
     }
 
     /// At most the last `length` bytes of a file, as text; none where it is not there or cannot be read.
@@ -47,15 +54,21 @@ impl Files {
 
     /// The names in a folder, sorted; none where it is not there.
     pub(super) fn names(&self, folder: &str) -> Vec<String> {
-        let entries = std::fs::read_dir(self.path(folder)).into_iter().flatten().flatten();
+        let entries = match std::fs::read_dir(self.path(folder)) {
+            Err(error) if !matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
+                log::warn!("the folder {folder} cannot be read ({error}): going on as if it were empty");
+                return vec![];
+            }
+            entries => entries.into_iter().flatten().flatten(),
+        };
         let mut names: Vec<_> = entries.filter_map(|entry| entry.file_name().into_string().ok()).collect();
         names.sort_unstable();
         names
     }
 }
 
-fn read_text(path: &Path) -> Option<String> {
+fn read_text(path: &Path) -> io::Result<String> {
     let mut bytes = vec![];
-    File::open(path).ok()?.take(FILE_MAX).read_to_end(&mut bytes).ok()?;
-    Some(String::from_utf8_lossy(&bytes).into_owned())
+    File::open(path)?.take(FILE_MAX).read_to_end(&mut bytes)?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
 }

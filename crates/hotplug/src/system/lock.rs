@@ -12,11 +12,12 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
-use nix::fcntl::{Flock, FlockArg};
+use nix::fcntl::{FcntlArg, Flock, FlockArg, fcntl};
 use nix::libc;
 use nix::sys::stat::{major, minor};
 
-use super::state::{StateError, own_folder};
+use super::state::{StateError, own_folder, state_path};
+use crate::interface_name::InterfaceName;
 
 pub use super::state::{RunDirectory, run_directory};
 
@@ -123,6 +124,62 @@ impl Drop for Lock {
 /// When somebody else keeps it that long, or when its folder or file cannot be used.
 pub fn claim(name: LockName, limit: Duration) -> Result<Lock, LockError> {
     claim_below(Path::new(FOLDER), name, limit)
+}
+
+/// The file whose bytes stand for guests' interfaces. It stays, empty: who removed it could take it from under somebody.
+const DEVICES: &str = "devices.lock";
+
+/// One run at a time for a guest's interface, until this value goes, or its process.
+///
+/// The lock is on one byte of a file of ours, by the interface's name (fcntl(2), "Open file description locks"): two system calls, and nothing to
+/// sweep away. Two names may share a byte, and then wait for each other.
+#[derive(Debug)]
+pub struct DeviceLock {
+    // Let go when it is closed.
+    _file: File,
+}
+
+/// Takes the lock of a guest's interface, waiting for it no longer than `limit`.
+///
+/// # Errors
+/// As for [`claim`].
+pub fn claim_device(device: &InterfaceName, limit: Duration) -> Result<DeviceLock, LockError> {
+    let path = state_path(DEVICES)?;
+    let file = match open(&path) {
+        Ok(file) => file,
+        // The folder is made by the first who needs it.
+        Err(_) => {
+            run_directory()?;
+            open(&path)?
+        }
+    };
+    let byte = libc::flock {
+        l_type: libc::F_WRLCK as libc::c_short,
+        l_whence: libc::SEEK_SET as libc::c_short,
+        l_start: place_of(device),
+        l_len: 1,
+        l_pid: 0,
+    };
+    let start = Instant::now();
+    let mut pause = FIRST_PAUSE;
+    loop {
+        match fcntl(&file, FcntlArg::F_OFD_SETLK(&byte)) {
+            Ok(_) => return Ok(DeviceLock { _file: file }),
+            Err(Errno::EAGAIN | Errno::EACCES) if start.elapsed() >= limit => {
+                return Err(LockError::Held { path, limit, holder: None });
+            }
+            Err(Errno::EAGAIN | Errno::EACCES | Errno::EINTR) => {}
+            Err(errno) => return Err(StateError::new("lock", &path, errno.desc()).into()),
+        }
+        sleep(pause.min(limit.saturating_sub(start.elapsed())));
+        pause = (pause * 2).min(LONGEST_PAUSE);
+    }
+}
+
+/// The byte of a name (FNV-1a, 32 bits).
+fn place_of(device: &InterfaceName) -> i64 {
+    let step = |hash: u32, byte: u8| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193);
+    device.as_str().bytes().fold(0x811c_9dc5, step).into()
 }
 
 /// Whether somebody holds a lock now. It is not made, and not kept.

@@ -49,7 +49,7 @@ fn keep_until_all_is_freed(kept: &[i32], reader: &OwnedFd) -> ! {
 
 /// What else the parent has open is not to stay open a moment longer: locks, the caller's pipes, the parent's end of our own. `kept` is in
 /// order.
-fn close_all_but(kept: &[i32]) {
+pub(super) fn close_all_but(kept: &[i32]) {
     let firsts = std::iter::once(0).chain(kept.iter().map(|kept| kept + 1));
     let lasts = kept.iter().map(|kept| kept - 1).chain([i32::MAX]);
     for (first, last) in firsts.zip(lasts).filter(|(first, last)| first <= last) {

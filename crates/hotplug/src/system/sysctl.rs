@@ -25,7 +25,7 @@ pub(super) fn read(sysctl: &Sysctl) -> io::Result<Option<String>> {
     let mut bytes = [0; LONGEST];
     match file.read(&mut bytes) {
         // Some settings hold nothing yet and say so with an error (`stable_secret`, net/ipv6/addrconf.c).
-        Err(error) if error.raw_os_error() == Some(nix::libc::EIO) => Ok(None),
+        Err(error) if error.raw_os_error() == Some(nix::libc::EIO) && sysctl.to_string().ends_with("/stable_secret") => Ok(None),
         Err(error) => Err(error),
         Ok(length) => {
             let text = bytes.get(..length).and_then(|bytes| std::str::from_utf8(bytes).ok());

@@ -41,6 +41,7 @@ pub(super) fn start(session: &mut Session<'_>, asked: &Asked) -> Result<Report, 
     let check = router_to_check(session, &names, &routes)?;
     let Some(folder) = session.folder.clone() else { return carry_out(session, &names, host, source, check) };
     let word = session.request.antispoof;
+    let _watchdog = session.watched(&names);
     antispoof::keep_before(&folder, &[names.bridge.as_str()], word, || carry_out(session, &names, host, source, check))
 }
 

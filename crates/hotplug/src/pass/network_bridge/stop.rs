@@ -17,7 +17,7 @@ pub(super) fn stop(session: &mut Session<'_>, asked: &Asked) -> Result<Report, T
     let record = session.record();
     let around = bridges_and_ports(session.system)?;
     let Some(names) = recipe::find_started(asked, &record.names(), &routes, &around) else {
-        forget_antispoof(session, asked, &routes, &around)?;
+        forget_antispoof(session, asked, &routes, &around);
         return Ok(Report::nothing("there is no bridge that network-bridge has made: nothing to take apart"));
     };
     let seen = observe_with_forwarding(session.system, std::slice::from_ref(&names.bridge), &names.bridge)?;
@@ -29,21 +29,21 @@ pub(super) fn stop(session: &mut Session<'_>, asked: &Asked) -> Result<Report, T
     if session.is_dry_run() {
         return Ok(session.show(&plan, &host));
     }
+    let _watchdog = session.watched(&names);
     let report = carry_out(session, &names, &host, start)?;
     write_record(session.folder.as_ref(), &record.without(&names));
     if let Some(folder) = &session.folder {
-        antispoof::keep(folder, [names.bridge.as_str()], None)?;
+        antispoof::forget(folder, [names.bridge.as_str()]);
     }
     Ok(report)
 }
 
 /// A start or stop that was killed may have left the word for a bridge that is not there.
-fn forget_antispoof(session: &Session<'_>, asked: &Asked, routes: &[DefaultRoute], around: &Host) -> Result<(), Trouble> {
+pub(super) fn forget_antispoof(session: &Session<'_>, asked: &Asked, routes: &[DefaultRoute], around: &Host) {
     let bridge = asked.bridge.clone().or_else(|| recipe::choose_netdev(asked, routes).ok());
-    let (Some(folder), Some(bridge)) = (&session.folder, bridge) else { return Ok(()) };
-    match around.link(&bridge).is_some_and(Link::is_bridge) {
-        true => Ok(()),
-        false => antispoof::keep(folder, [bridge.as_str()], None),
+    let (Some(folder), Some(bridge)) = (&session.folder, bridge) else { return };
+    if !around.link(&bridge).is_some_and(Link::is_bridge) {
+        antispoof::forget(folder, [bridge.as_str()]);
     }
 }
 
@@ -63,7 +63,7 @@ impl Found {
 }
 
 /// Every bridge with its ports, and whatever bears a name that a bridge may stand aside with.
-fn bridges_and_ports(system: &mut System) -> Result<Host, Trouble> {
+pub(super) fn bridges_and_ports(system: &mut System) -> Result<Host, Trouble> {
     let mut links = system.bridges()?;
     let bridges: Vec<InterfaceName> = links.iter().map(|link| link.name.clone()).collect();
     for bridge in &bridges {

@@ -5,13 +5,16 @@ use std::time::Duration;
 use crate::apply::Run;
 use crate::apply::journal::Journal;
 use crate::dry_run;
+use crate::guest_filter::GuestFilter;
 use crate::inspect::gc;
+use crate::inspect::model::Examined;
 use crate::invocation::{Format, Invocation, Mode};
 use crate::pass::network_bridge::take_back_killed_run;
 use crate::plan::Refusal;
 use crate::report::{Report, Trouble};
 use crate::system::System;
-use crate::system::lock::{self, Lock, LockName};
+use crate::system::dhcp;
+use crate::system::lock::{self, DeviceLock, Lock, LockName};
 use crate::system::state::run_directory;
 
 /// How long another program may take that changes the same things.
@@ -27,10 +30,17 @@ pub(super) fn gc(invocation: &Invocation, system: &mut System) -> Result<Report,
         Mode::Act => locks()?,
     };
     let mut taken_back = vec![];
-    for run in system.examine()?.remembered.killed_runs {
+    let mut first = system.examine()?;
+    for run in std::mem::take(&mut first.remembered.killed_runs) {
         taken_back.push(format!("take back the killed run of {} ({})", run.program, run.path.display()));
     }
+    let _alone = match invocation.mode() {
+        Mode::DryRun => vec![],
+        Mode::Act => alone_with_orphans(&first)?,
+    };
     if invocation.mode() == Mode::Act {
+        dhcp::sweep_guests();
+        first.remembered.sessions.servers_mut().for_each(|server| dhcp::sweep(server));
         let folder = run_directory().map_err(|error| Refusal::plain(error.to_string()))?;
         for journal in JOURNALS {
             take_back_killed_run(system, &folder, journal)?;
@@ -61,6 +71,15 @@ pub(super) fn gc(invocation: &Invocation, system: &mut System) -> Result<Report,
             Ok(Report { tolerated: outcome.tolerated, ..Report::printed(output) })
         }
     }
+}
+
+/// A guest may come under the name of one that is gone: not before the filter of that one has been taken away, or after.
+fn alone_with_orphans(examined: &Examined) -> Result<Vec<DeviceLock>, Refusal> {
+    let claim = |filter: &GuestFilter| {
+        let device = filter.renamed_from.as_ref().unwrap_or(&filter.device);
+        lock::claim_device(device, LIMIT).map_err(|error| Refusal::plain(error.to_string()))
+    };
+    gc::filtered(examined).map(claim).collect()
 }
 
 fn locks() -> Result<Vec<Lock>, Refusal> {
