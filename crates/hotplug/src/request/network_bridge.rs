@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use super::antispoof::AntiSpoof;
 pub use super::network::Command;
 use super::network::{name, yes_or_no};
+use crate::invocation::shortened;
 use crate::plan::Refusal;
 use crate::plan::network_bridge::Asked;
 
@@ -72,7 +73,9 @@ impl NetworkBridge {
 fn parse_number(text: Option<&str>) -> Result<(), Refusal> {
     match text.map(str::parse::<u32>) {
         None | Some(Ok(_)) => Ok(()),
-        Some(Err(_)) => Err(Refusal::plain(format!("vifnum={} is not a number", text.unwrap_or_default().escape_default()))),
+        Some(Err(_)) => {
+            Err(Refusal::plain(format!("vifnum={} is not a number", shortened(text.unwrap_or_default()).escape_default())))
+        }
     }
 }
 
@@ -80,9 +83,8 @@ fn parse_check(text: Option<&str>) -> Result<Check, Refusal> {
     match text {
         None | Some("yes") => Ok(Check::Gateway),
         Some("no" | "off") => Ok(Check::Off),
-        Some(text) => text
-            .parse()
-            .map(Check::Address)
-            .map_err(|_| Refusal::plain(format!("check={} is neither an address, nor yes, nor no", text.escape_default()))),
+        Some(text) => text.parse().map(Check::Address).map_err(|_| {
+            Refusal::plain(format!("check={} is neither an address, nor yes, nor no", shortened(text).escape_default()))
+        }),
     }
 }
