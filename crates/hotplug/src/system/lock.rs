@@ -16,6 +16,7 @@ use nix::fcntl::{Flock, FlockArg};
 use nix::libc;
 use nix::sys::stat::{major, minor};
 
+use super::patience::within;
 use super::state::{StateError, own_folder};
 
 pub use super::state::{RunDirectory, run_directory};
@@ -122,7 +123,7 @@ impl Drop for Lock {
 /// # Errors
 /// When somebody else keeps it that long, or when its folder or file cannot be used.
 pub fn claim(name: LockName, limit: Duration) -> Result<Lock, LockError> {
-    claim_below(Path::new(FOLDER), name, limit)
+    claim_below(Path::new(FOLDER), name, within(limit))
 }
 
 /// Whether somebody holds a lock now. It is not made, and not kept.
