@@ -11,6 +11,7 @@ pub mod originals;
 pub mod ovn;
 pub mod probe;
 pub mod recording;
+pub mod refusal;
 pub mod state;
 pub mod talk;
 pub mod wire;
