@@ -36,7 +36,7 @@ const ANY_FAMILY: u8 = 0;
 
 /// How long one answer may take. The kernel answers at once unless something holds its lock; this only keeps a broken machine from
 /// hanging us.
-const ANSWER_LIMIT: Duration = Duration::from_secs(30);
+const ANSWER_LIMIT: Duration = Duration::from_secs(10);
 
 /// How often a list is read again when it changed under the reading (`NLM_F_DUMP_INTR`).
 const DUMP_ATTEMPTS: usize = 20;
@@ -415,6 +415,23 @@ struct List {
     messages: Vec<Vec<u8>>,
     consistency: Consistency,
     progress: Progress,
+}
+
+/// Reads one datagram as an answer to each question that there is, the first of its connection.
+///
+/// # Panics
+/// Where there is a fault.
+#[cfg(feature = "fuzz")]
+pub fn read_answer(datagram: &[u8], key: &[DataType], ranges: Ranges) {
+    let mut list = List::default();
+    let _ = list.take_datagram(datagram, 1, || "list".to_owned());
+    let _ = seen::parse_elements(&list.messages, key, ranges);
+    let asked = Element::new([]);
+    for payload in &list.messages {
+        let _ = (TableSeen::parse(payload), ChainSeen::parse(payload), RuleSeen::parse(payload));
+        let _ = seen::parse_element(payload, &asked);
+        let _ = seen::open(payload).map(|(_, attributes)| attributes.u32(NFTA_GEN_ID));
+    }
 }
 
 /// Whether a list was read without a change in between.

@@ -13,6 +13,7 @@ pub mod originals;
 pub mod ovn;
 pub mod probe;
 pub mod recording;
+pub mod refusal;
 pub mod refuse;
 pub mod state;
 pub mod talk;

@@ -94,6 +94,12 @@ impl Client {
         Ok(Client::over(link, endpoint.clone(), budget))
     }
 
+    /// A client of whoever is at the other end of this socket.
+    #[cfg(feature = "fuzz")]
+    pub fn over_socket(socket: std::os::fd::OwnedFd, limit: Duration) -> Client {
+        Client::over(Link::Socket(socket), Endpoint::Socket("fuzz".into()), Budget::start(limit))
+    }
+
     fn over(link: Link, endpoint: Endpoint, budget: Budget) -> Client {
         Client {
             endpoint,
@@ -110,6 +116,11 @@ impl Client {
     /// Where this client is connected to.
     pub fn endpoint(&self) -> &Endpoint {
         &self.endpoint
+    }
+
+    /// Whether it can still be used: after a failure other than a refusal it cannot.
+    pub fn is_usable(&self) -> bool {
+        self.state == State::Usable
     }
 
     /// The longest payload of a request over this connection, in bytes: for a write, the path, a NUL and the value.

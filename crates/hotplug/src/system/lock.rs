@@ -16,6 +16,7 @@ use nix::fcntl::{FcntlArg, Flock, FlockArg, fcntl};
 use nix::libc;
 use nix::sys::stat::{major, minor};
 
+use super::patience::within;
 use super::state::{StateError, own_folder, state_path};
 use crate::interface_name::InterfaceName;
 
@@ -23,6 +24,8 @@ pub use super::state::{RunDirectory, run_directory};
 
 /// Where the shell scripts keep theirs (`LOCK_BASEDIR`).
 const FOLDER: &str = "/var/run/xen-hotplug";
+/// The same folder, where /var is not mounted yet: /var/run is a link to /run on hosts that boot so.
+const EARLY_FOLDER: &str = "/run/xen-hotplug";
 /// How long to wait for a lock unless there is a reason for less: well below the 40 s after which libxl kills a hotplug program
 /// (`LIBXL_HOTPLUG_TIMEOUT`).
 pub const USUAL_LIMIT: Duration = Duration::from_secs(30);
@@ -123,7 +126,7 @@ impl Drop for Lock {
 /// # Errors
 /// When somebody else keeps it that long, or when its folder or file cannot be used.
 pub fn claim(name: LockName, limit: Duration) -> Result<Lock, LockError> {
-    claim_below(Path::new(FOLDER), name, limit)
+    claim_below(folder(), name, within(limit))
 }
 
 /// The file whose bytes stand for guests' interfaces. It stays, empty: who removed it could take it from under somebody.
@@ -160,7 +163,7 @@ pub fn claim_device(device: &InterfaceName, limit: Duration) -> Result<DeviceLoc
         l_len: 1,
         l_pid: 0,
     };
-    let start = Instant::now();
+    let (start, limit) = (Instant::now(), within(limit));
     let mut pause = FIRST_PAUSE;
     loop {
         match fcntl(&file, FcntlArg::F_OFD_SETLK(&byte)) {
@@ -185,11 +188,14 @@ fn place_of(device: &InterfaceName) -> i64 {
 /// Whether somebody holds a lock now. It is not made, and not kept.
 #[must_use]
 pub fn is_held(name: LockName) -> bool {
-    let opened = OpenOptions::new()
-        .read(true)
-        .custom_flags(libc::O_NOFOLLOW | libc::O_CLOEXEC)
-        .open(Path::new(FOLDER).join(name.file_name()));
+    let opened =
+        OpenOptions::new().read(true).custom_flags(libc::O_NOFOLLOW | libc::O_CLOEXEC).open(folder().join(name.file_name()));
     opened.is_ok_and(|file| matches!(Flock::lock(file, FlockArg::LockSharedNonblock), Err((_, Errno::EWOULDBLOCK))))
+}
+
+fn folder() -> &'static Path {
+    let usual = Path::new(FOLDER);
+    if usual.parent().is_some_and(Path::exists) { usual } else { Path::new(EARLY_FOLDER) }
 }
 
 fn claim_below(folder: &Path, name: LockName, limit: Duration) -> Result<Lock, LockError> {
@@ -236,7 +242,7 @@ fn holder_of(file: &File) -> Option<Holder> {
 
 /// The process with a flock on this file, from /proc/locks (`lock_get_status()` in Linux's fs/locks.c), whose lines are
 /// `1: FLOCK  ADVISORY  WRITE 1234 fd:01:5678 0 EOF`, the device in hexadecimal.
-fn find_holder(locks: &str, device: u64, inode: u64) -> Option<u32> {
+pub(super) fn find_holder(locks: &str, device: u64, inode: u64) -> Option<u32> {
     let id = format!("{:02x}:{:02x}:{inode}", major(device), minor(device));
     locks.lines().find_map(|line| {
         let fields: Vec<&str> = line.split_ascii_whitespace().collect();
