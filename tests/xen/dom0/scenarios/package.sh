@@ -28,23 +28,13 @@ require "the package installs" inside sh -c 'dpkg --install /packages/xen-networ
 check "vif-bridge is ours" equal /usr/lib/xen-network/vif-bridge "$(readlink "$debian/etc/xen/scripts/vif-bridge")"
 check "Xen's own is beside it" test -f "$debian/etc/xen/scripts/vif-bridge.distrib"
 
-# What looks at units and man pages, as Debian has it.
-for mode in bridge nat route; do
-  check "systemd finds nothing wrong with xen-network@$mode" equal "" "$(inside systemd-analyze verify "xen-network@$mode.service" 2>&1)"
-done
+check "systemd finds nothing wrong with the units" equal "" \
+  "$(inside systemd-analyze verify xen-network@{bridge,nat,route}.service xen-network-reload.service xen-network-guard.service 2>&1)"
 rm -r /run/systemd # the verifier's own record
-pages=$(inside dpkg -L xen-network | grep '/man8/.*gz$')
-check "every program has a man page" equal 8 "$(wc -l <<<"$pages")"
-warnings() { inside sh -c 'for page; do LC_ALL=C.UTF-8 man --warnings -E UTF-8 -l -Tutf8 -Z "$page" 2>&1 >/dev/null; done' sh $pages; }
-check "man finds nothing to warn of" equal "" "$(warnings)"
 
 # A newer version comes, with another nat.conf of its own.
 echo 'dhcp=yes # mine' >"$debian/etc/xen/network.d/nat.conf"
-require "an upgrade succeeds" inside sh -c 'dpkg-deb --raw-extract /packages/xen-network_*.deb /tmp/newer
-  sed -i "s/^Version: .*/Version: 99/" /tmp/newer/DEBIAN/control
-  echo "# news" >>/tmp/newer/etc/xen/network.d/nat.conf
-  dpkg-deb --root-owner-group -Znone --build /tmp/newer /tmp/newer.deb
-  dpkg --install --force-confdef --force-confold /tmp/newer.deb && rm -r /tmp/newer /tmp/newer.deb'
+require "an upgrade succeeds" inside dpkg --install --force-confdef --force-confold /packages/newer/xen-network.deb
 check "the newer version is there" equal 99 "$(inside dpkg-query --show --showformat='${Version}' xen-network)"
 check "the configuration is kept" equal 'dhcp=yes # mine' "$(<"$debian/etc/xen/network.d/nat.conf")"
 check "vif-bridge is ours still" equal /usr/lib/xen-network/vif-bridge "$(readlink "$debian/etc/xen/scripts/vif-bridge")"
