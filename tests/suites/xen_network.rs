@@ -688,6 +688,23 @@ fn colours_are_for_terminals() {
     assert!(!host.says("status").contains('\x1b'));
 }
 
+/// `xl create` on a terminal is not told every step of a vif program; who calls it himself is.
+#[test]
+fn steps_are_for_who_calls_a_program_himself() {
+    let host = Host::bridged();
+    let call = |from: &str| {
+        let inside = format!(
+            "nsenter --target={} --net --mount -- env vif=vif1.0 XENBUS_PATH=backend/vif/1/0 /etc/xen/scripts/vif-bridge online {from}",
+            host.machine().pid()
+        );
+        let output = Command::new("script").args(["-qec", &inside, "/dev/null"]).stdin(Stdio::null()).output().unwrap();
+        assert!(output.status.success());
+        String::from_utf8(output.stdout).unwrap()
+    };
+    assert_eq!(call("</dev/null"), "");
+    assert!(call("").contains("vif-bridge online of vif1.0: done"));
+}
+
 // explain
 
 /// The stations where a packet is dropped, or may be.
