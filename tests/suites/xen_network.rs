@@ -844,7 +844,7 @@ fn guard_puts_the_filter_back_whenever_somebody_takes_it_away() {
     // What was gone before it began.
     await_word(&told, "filter these guests");
     host.assert_healthy();
-    for spoil in ["flush ruleset", "delete table bridge xen-guests"] {
+    for spoil in ["flush ruleset", "delete table bridge xen-guests", "flush table bridge xen-guests"] {
         host.shell(&format!("nft '{spoil}'"));
         let began = Instant::now();
         await_word(&told, "filter these guests");
