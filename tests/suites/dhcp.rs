@@ -12,7 +12,7 @@ use testbed::machine::{Machine, connect};
 #[path = "dhcp/office.rs"]
 mod office;
 
-use office::{Dhcpd, Dnsmasq, Lease, Office, ask, listing};
+use office::{Dhcpd, Dnsmasq, Install, Lease, Office, ask, listing};
 
 /// What a guest of vif-nat with this number gets by default.
 fn default_lease(number: u16) -> Lease {
@@ -274,6 +274,36 @@ fn a_server_that_cannot_be_restarted_is_a_warning() {
     assert_eq!(outcome.status, Some(0), "{outcome}");
     assert!(outcome.stderr.contains("/etc/init.d/isc-dhcp-server restart") && outcome.stderr.contains("no such luck"), "{outcome}");
     assert_eq!(guest.status(), "connected");
+}
+
+/// xl gives vif-nat no words of its own.
+fn serve_without_a_word<S: Install>(server: S) {
+    let office = Office::new(server);
+    office.nat("start");
+    let started = listing(office.dom0(), "/etc");
+    let mut guest = office.guest(4);
+    guest.words.clear();
+    guest.hotplug(&office, Hotplug::Online);
+    assert_eq!(guest.lease(), Some(default_lease(4)));
+    guest.hotplug(&office, Hotplug::Offline);
+    assert_eq!(listing(office.dom0(), "/etc"), started);
+    // A guest of another network is nobody's.
+    let mut other = office.attach(5, Nic { ip: Some("192.168.44.2".to_owned()), ..Nic::default() });
+    other.words.clear();
+    office.succeed(&mut other.command(Hotplug::Online));
+    assert_eq!(listing(office.dom0(), "/etc"), started);
+    let entries = office.dom0().shell("ls -A /run/xen-network-dhcp 2>/dev/null || true").unwrap();
+    assert!(!entries.contains("vif"), "{entries}");
+}
+
+#[test]
+fn without_a_word_dnsmasq_serves_whom_network_nat_has_it_serve() {
+    serve_without_a_word(Dnsmasq::default());
+}
+
+#[test]
+fn without_a_word_dhcpd_serves_whom_network_nat_has_it_serve() {
+    serve_without_a_word(Dhcpd::default());
 }
 
 #[test]

@@ -232,9 +232,9 @@ fn systemd_understands_the_units() {
     for mode in ["bridge", "nat", "route"] {
         debian.run_silently(&format!("systemd-analyze verify --man=yes xen-network@{mode}.service"));
     }
-    debian.run_silently(
-        "if [ -e /usr/lib/systemd/system/xen-network-reload.service ]; then systemd-analyze verify --man=yes xen-network-reload.service; fi",
-    );
+    for name in ["reload", "guard"] {
+        debian.run_silently(&format!("systemd-analyze verify --man=yes xen-network-{name}.service"));
+    }
     // A fault would be found.
     debian.run("sed -i 's/^KillMode=.*/KillMode=nonsense/' /usr/lib/systemd/system/xen-network@.service");
     let said = debian.command("systemd-analyze verify xen-network@nat.service").output().unwrap().stderr;

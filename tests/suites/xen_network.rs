@@ -688,6 +688,23 @@ fn colours_are_for_terminals() {
     assert!(!host.says("status").contains('\x1b'));
 }
 
+/// `xl create` on a terminal is not told every step of a vif program; who calls it himself is.
+#[test]
+fn steps_are_for_who_calls_a_program_himself() {
+    let host = Host::bridged();
+    let call = |from: &str| {
+        let inside = format!(
+            "nsenter --target={} --net --mount -- env vif=vif1.0 XENBUS_PATH=backend/vif/1/0 /etc/xen/scripts/vif-bridge online {from}",
+            host.machine().pid()
+        );
+        let output = Command::new("script").args(["-qec", &inside, "/dev/null"]).stdin(Stdio::null()).output().unwrap();
+        assert!(output.status.success());
+        String::from_utf8(output.stdout).unwrap()
+    };
+    assert_eq!(call("</dev/null"), "");
+    assert!(call("").contains("vif-bridge online of vif1.0: done"));
+}
+
 // explain
 
 /// The stations where a packet is dropped, or may be.
@@ -791,6 +808,87 @@ fn watch_tells_of_a_guest_that_comes_and_goes() {
         assert!(time.len() == 9 && time.ends_with('Z'), "{line}");
         expected.retain(|wanted| *wanted != event);
     }
+}
+
+// guard
+
+/// How long the rules may be away. They are back within milliseconds; the rest is for a machine with other work.
+const SHORT: Duration = Duration::from_secs(5);
+
+/// A guard on a host, and what it says it has put right.
+fn guard(host: &Host) -> (testbed::machine::Running, std::sync::mpsc::Receiver<String>) {
+    let mut guarding = host.machine().spawn(host.tool("guard").stdout(Stdio::piped())).unwrap();
+    let lines = BufReader::new(guarding.child().stdout.take().unwrap()).lines();
+    let (sender, told) = std::sync::mpsc::channel();
+    std::thread::spawn(move || lines.map_while(Result::ok).try_for_each(|line| sender.send(line)));
+    (guarding, told)
+}
+
+/// Waits until it says so.
+#[track_caller]
+fn await_word(told: &std::sync::mpsc::Receiver<String>, part: &str) {
+    let until = Instant::now() + SHORT;
+    loop {
+        let line = told.recv_timeout(until.saturating_duration_since(Instant::now()));
+        if line.unwrap_or_else(|_| panic!("not told: {part}")).contains(part) {
+            return;
+        }
+    }
+}
+
+#[test]
+fn guard_puts_the_filter_back_whenever_somebody_takes_it_away() {
+    let host = filtered();
+    host.shell("nft flush ruleset");
+    let (_guarding, told) = guard(&host);
+    // What was gone before it began.
+    await_word(&told, "filter these guests");
+    host.assert_healthy();
+    for spoil in ["flush ruleset", "delete table bridge xen-guests", "flush table bridge xen-guests"] {
+        host.shell(&format!("nft '{spoil}'"));
+        let began = Instant::now();
+        await_word(&told, "filter these guests");
+        println!("{spoil}: back after {:?}", began.elapsed());
+        host.assert_healthy();
+    }
+    // The guest is held to its address again.
+    assert_eq!(stopped(&host, "vif1.0 from=192.168.1.66 to=192.168.1.1"), ["filter"]);
+}
+
+#[test]
+fn guard_puts_back_what_lets_guests_pass_in_the_chains_of_others() {
+    let host = Host::nat();
+    let (_guarding, told) = guard(&host);
+    let load = "nft 'table ip filter { chain FORWARD { type filter hook forward priority 0; policy drop; }; }'";
+    host.shell(load);
+    await_word(&told, "filter FORWARD");
+    host.assert_healthy();
+    // As a firewall is loaded anew.
+    host.shell(&format!("nft delete table ip filter; {load}"));
+    await_word(&told, "filter FORWARD");
+    host.shell("nft flush ruleset");
+    await_word(&told, "masquerade");
+    host.assert_healthy();
+}
+
+#[test]
+fn guard_leaves_guests_that_come_and_go_to_their_programs() {
+    let mut host = filtered();
+    let (mut guarding, told) = guard(&host);
+    host.shell("nft flush ruleset");
+    await_word(&told, "filter these guests");
+    host.start_guest(7, "late", Nic { ip: Some("192.168.1.107".to_owned()), ..Nic::on_bridge("eth0") });
+    let (_guest, vif) = host.guests.pop().unwrap();
+    vif.hotplug(Hotplug::Offline).unwrap().success().unwrap();
+    vif.disappear().unwrap();
+    vif.remove_store().unwrap();
+    // Others' own rules are no business of its.
+    host.shell("nft 'table ip mine { chain one { }; }'; nft add rule ip mine one accept; nft delete table ip mine");
+    host.shell("nft flush ruleset");
+    await_word(&told, "filter these guests");
+    assert!(told.try_recv().is_err(), "one word for one flush");
+    host.assert_healthy();
+    assert!(guarding.child().try_wait().unwrap().is_none());
 }
 
 // Many guests

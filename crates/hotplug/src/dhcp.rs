@@ -28,7 +28,8 @@ pub const LEASE_SECONDS: u32 = 3600;
 /// What the word `dhcp=` says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DhcpWish {
-    /// Nothing. Xen's scripts then look for /etc/dhcpd.conf: where it is, ISC dhcpd serves the guests.
+    /// Nothing. The server that network-nat has told of the guest's network serves it, else, as with Xen's scripts, ISC dhcpd where
+    /// /etc/dhcpd.conf is.
     Unsaid,
     /// `no`: nobody serves.
     No,

@@ -9,6 +9,7 @@ pub mod dot;
 pub mod explain;
 pub mod finding;
 pub mod gc;
+pub mod guard;
 pub mod model;
 pub mod paint;
 pub mod prescription;

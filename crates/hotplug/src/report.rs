@@ -151,7 +151,8 @@ fn tell(report: &Report) {
     if !report.summary.is_empty() {
         log::debug!("{}", report.summary);
     }
-    if std::io::stderr().is_terminal() {
+    // xl on a terminal leaves its programs standard error, and gives them /dev/null to read.
+    if std::io::stderr().is_terminal() && std::io::stdin().is_terminal() {
         tell_person(report);
     }
 }

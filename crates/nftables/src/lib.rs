@@ -34,6 +34,7 @@ mod error;
 mod expression;
 mod family;
 mod name;
+mod news;
 mod number;
 mod rule;
 mod seen;
@@ -51,6 +52,7 @@ pub use connection::read_answer;
 pub use error::{Error, Refusal};
 pub use family::{Family, Hook};
 pub use name::{Comment, InterfaceName, InvalidName, Name};
+pub use news::{Change, Commit, News, Told, What};
 pub use number::{ArpOperation, ConnectionStates, EtherType, Icmpv6Type, IpVersion, Presence, Protocol};
 pub use rule::{LimitSide, LimitUnit, Membership, RateLimit, Rule, Statement, Test, Verdict};
 pub use seen::{

@@ -139,11 +139,60 @@ new_lan() {
 }
 lan_saw_no_guest() { ip netns exec lan nft list table inet watch | grep -F "packets 0 "; }
 answers_the_lan() { eventually 10 ip netns exec lan ping -c 1 -W 1 "$1"; } # ADDRESS
+# The LAN has IPv6 as well: 2001:db8:1::1 is the gateway, 2001:db8:1::100 dom0, 2001:db8:ffff::10 outside. Without a link-local address the
+# kernel would not ask for the neighbour of a packet that it forwards (net/ipv6/ndisc.c, ndisc_send_ns()).
+lan_has_ipv6() {
+  ip -n lan -batch - <<<"address add 2001:db8:ffff::10/128 dev lo nodad
+    address add 2001:db8:1::1/64 dev port nodad"
+  ip -batch - <<<"address add fe80::100/64 dev eth0 nodad
+    address add 2001:db8:1::100/64 dev eth0 nodad
+    route add default via 2001:db8:1::1"
+}
 delete_lan() {
   ip link delete eth0
   ip netns delete lan
 }
 answers() { eventually 10 ping -c 1 -W 1 "$1"; } # ADDRESS
+
+# --- DHCP servers -----------------------------------------------------------------------------------------------------------------
+
+# dom0 has a dnsmasq as Debian sets it up, whose service is an init script. It counts its starts.
+new_dnsmasq() {
+  mkdir -p /etc/dnsmasq.d /etc/init.d
+  printf '%s\n' user=root port=0 no-ping pid-file=/run/dnsmasq.pid dhcp-leasefile=/run/test/leases conf-dir=/etc/dnsmasq.d >/etc/dnsmasq.conf
+  printf '%s\n' 'search example.org' 'nameserver 192.168.1.1' >/etc/resolv.conf
+  cat >/etc/init.d/dnsmasq <<'SCRIPT'
+#!/bin/sh
+[ "$1" = restart ] || exit 2
+if [ -e /run/dnsmasq.pid ]; then
+  read -r pid </run/dnsmasq.pid
+  kill "$pid"
+  while [ -d "/proc/$pid" ]; do sleep 0.1; done
+fi
+echo start >>/run/test/dnsmasq-starts
+exec dnsmasq
+SCRIPT
+  chmod +x /etc/init.d/dnsmasq
+  : >/run/test/dnsmasq-starts
+  /etc/init.d/dnsmasq restart
+}
+dnsmasq_starts() { grep -c . /run/test/dnsmasq-starts; }
+end_server() { # PID-FILE
+  local pid
+  pid=$(<"$1")
+  kill "$pid"
+  eventually 10 not test -d "/proc/$pid"
+  rm -f "$1"
+}
+delete_dnsmasq() {
+  end_server /run/dnsmasq.pid
+  rm -rf /etc/dnsmasq.conf /etc/dnsmasq.d /etc/init.d/dnsmasq /etc/resolv.conf /run/test/leases
+}
+# The LAN's own server, as home routers have one.
+lan_serves_dhcp() {
+  ip netns exec lan dnsmasq --conf-file=/dev/null --user=root --port=0 --no-ping --interface=port --pid-file=/run/test/lan.pid \
+    --dhcp-leasefile=/run/test/lan-leases --dhcp-range=192.168.1.200,192.168.1.220,255.255.255.0,1h --dhcp-option=option:router,192.168.1.1
+}
 
 # --- the store ---------------------------------------------------------------------------------------------------------------------
 

@@ -3,6 +3,7 @@
 mod doctor;
 mod explain;
 mod gc;
+mod guard;
 mod status;
 mod watch;
 
@@ -19,13 +20,14 @@ use crate::system::System;
 type Serve = fn(&Invocation, &mut System) -> Result<Report, Trouble>;
 
 /// The commands, and what serves them. A new one has a line here and an entry in [`crate::program::XEN_NETWORK`].
-const COMMANDS: [(&str, Serve); 6] = [
+const COMMANDS: [(&str, Serve); 7] = [
     ("status", status::status),
     ("doctor", doctor::doctor),
     ("reload", |invocation, _| reload::pass(invocation)),
     ("gc", gc::gc),
     ("explain", explain::explain),
     ("watch", watch::watch),
+    ("guard", guard::guard),
 ];
 
 /// Calls of xen-network.

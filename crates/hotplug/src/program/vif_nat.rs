@@ -76,7 +76,7 @@ pub static VIF_NAT: Program = Program {
                  installed as a service, else ISC dhcpd. The guest is called domN, or domN-M for its second device and on. The server must know the \
                  guests' network: call network-nat(8) with dhcp as well. One that cannot be restarted is a warning.",
             ],
-            default: "dhcpd if /etc/dhcpd.conf exists, else no",
+            default: "the server that network-nat has told of the guest's network; without one dhcpd if /etc/dhcpd.conf exists, else no",
             sources: GIVEN,
         },
         Variable {

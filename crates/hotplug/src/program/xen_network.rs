@@ -11,7 +11,7 @@ pub static XEN_NETWORK: Program = Program {
     purpose: "see and mend the network of a Xen host's guests",
     description: &[
         "xen-network shows the bridges of a Xen host, its guests' interfaces and their way out, finds what is wrong with them and says what \
-         to do about it. Only reload and gc change anything.",
+         to do about it. Only reload, gc and guard change anything.",
         "What is shown comes from the kernel and from XenStore, read anew at each call. Where XenStore does not answer, the rest is shown \
          all the same.",
     ],
@@ -72,6 +72,17 @@ pub static XEN_NETWORK: Program = Program {
             description: &[
                 "A line for each change of a guest's device, a bridge or a port, and of the keys of vifs in XenStore, with the time (UTC), until \
                  it is interrupted.",
+            ],
+        },
+        Command {
+            name: "guard",
+            purpose: "Put our rules back whenever they go.",
+            description: &[
+                "Does what reload does whenever somebody else has taken our rules out of the packet filter, or has put a chain there that drops \
+                 what guests send, within milliseconds, until it is interrupted: nft flush ruleset, firewall-cmd --reload and others that do the \
+                 same then open no guest for longer. The kernel tells of every change, so nothing is asked for while nothing happens. A line, \
+                 also in the log, says what was put right. The kernel does not tell of changes by iptables-legacy. xen-network-guard.service \
+                 runs it from boot on.",
             ],
         },
     ],

@@ -4,10 +4,11 @@ use std::io;
 use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
 use std::path::{Path, PathBuf};
 
+use ipnetwork::Ipv4Network;
 use nix::sys::socket::{setsockopt, sockopt::BindToDevice};
 
 use super::file;
-use super::files::Files;
+use super::files::{Files, read_text};
 use crate::dhcp::dhcpd::{Dhcpd, Include};
 use crate::dhcp::dnsmasq::{self, Dnsmasq, Interfaces};
 use crate::dhcp::{DhcpWish, Resolver, Server};
@@ -78,8 +79,12 @@ fn find_below(files: &Files, wish: DhcpWish, about: About<'_>, host: &mut Host) 
     let dhcpd = |host: &mut Host| dhcpd_below(files, about, host).map(|found| found.map(Server::Dhcpd));
     let found = match wish {
         DhcpWish::No => return Ok(None),
-        DhcpWish::Unsaid if !files.path("/etc/dhcpd.conf").is_file() => return Ok(None),
-        DhcpWish::Unsaid => return dhcpd(host),
+        // What nobody has asked for is not missed.
+        DhcpWish::Unsaid => match serving(files, about) {
+            None => return Ok(None),
+            Some(DhcpWish::Dnsmasq) => return dnsmasq(host),
+            Some(_) => return dhcpd(host),
+        },
         DhcpWish::Dnsmasq => dnsmasq(host)?,
         DhcpWish::Dhcpd => dhcpd(host)?,
         DhcpWish::Yes => match dnsmasq(host)? {
@@ -88,6 +93,30 @@ fn find_below(files: &Files, wish: DhcpWish, about: About<'_>, host: &mut Host) 
         },
     };
     found.map(Some).ok_or_else(|| missing(wish))
+}
+
+/// The server for whom nobody names one. For a guest it is the one that network-nat has told of the guest's network, since xl gives vif-nat no
+/// words of its own; else ISC dhcpd where the file is that Xen's scripts look for.
+fn serving(files: &Files, about: About<'_>) -> Option<DhcpWish> {
+    let of_network_nat = match about {
+        About::Subnets => None,
+        About::Guest { device, address } => told_of(files, device, address),
+    };
+    of_network_nat.or_else(|| files.path("/etc/dhcpd.conf").is_file().then_some(DhcpWish::Dhcpd))
+}
+
+/// The server that knows the network of a guest who comes, or the device of one who goes.
+fn told_of(files: &Files, device: &InterfaceName, address: Option<Ipv4Addr>) -> Option<DhcpWish> {
+    let knows = |network: Ipv4Network| address.is_some_and(|address| network.contains(address));
+    let subnets = files.read(dnsmasq::DROP_IN).map(|text| dnsmasq::subnets(&text)).unwrap_or_default();
+    if subnets.into_iter().any(|(network, _)| knows(network)) {
+        return Some(DhcpWish::Dnsmasq);
+    }
+    let include = read_text(&dhcpd_include(&first_file(files, &DHCPD_CONFIGURATIONS)?)).ok()?;
+    let include = Include::parse(&include);
+    let known =
+        include.subnets.iter().any(|subnet| knows(subnet.network)) || include.hosts.iter().any(|host| host.device == *device);
+    known.then_some(DhcpWish::Dhcpd)
 }
 
 fn missing(wish: DhcpWish) -> Refusal {
@@ -253,7 +282,7 @@ fn dhcpd_below(files: &Files, about: About<'_>, host: &mut Host) -> Result<Optio
     if !has_program(files, "dhcpd") {
         return Ok(None);
     }
-    let include = configuration.with_file_name("dhcpd-xen-network.conf");
+    let include = dhcpd_include(&configuration);
     let arguments = first_file(files, &DHCPD_ARGUMENTS);
     for path in [Some(&configuration), Some(&include), arguments.as_ref()].into_iter().flatten() {
         note(host, path)?;
@@ -263,6 +292,11 @@ fn dhcpd_below(files: &Files, about: About<'_>, host: &mut Host) -> Result<Optio
         About::Subnets => gone_devices(files, host.files.get(&include).and_then(Option::as_deref).unwrap_or_default()),
     };
     Ok(Some(Dhcpd { configuration, include, arguments, init_script, service, gone }))
+}
+
+/// Our file beside the administrator's.
+fn dhcpd_include(configuration: &Path) -> PathBuf {
+    configuration.with_file_name("dhcpd-xen-network.conf")
 }
 
 fn gone_devices(files: &Files, include: &str) -> Vec<InterfaceName> {

@@ -67,7 +67,8 @@ impl Files {
     }
 }
 
-fn read_text(path: &Path) -> io::Result<String> {
+/// The text of a file, as [`Files::read`] gives it.
+pub(super) fn read_text(path: &Path) -> io::Result<String> {
     let mut bytes = vec![];
     File::open(path)?.take(FILE_MAX).read_to_end(&mut bytes)?;
     Ok(String::from_utf8_lossy(&bytes).into_owned())

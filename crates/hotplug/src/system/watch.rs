@@ -52,6 +52,24 @@ impl System {
     }
 }
 
+impl System {
+    /// Begins to listen to changes of the packet filter.
+    ///
+    /// # Errors
+    /// When the kernel has no nf_tables.
+    pub fn ruleset_news(&mut self) -> Result<nftables::News, SystemError> {
+        nftables::News::subscribe().map_err(SystemError::in_act("subscribing to changes of the packet filter"))
+    }
+
+    /// What is told next, within `limit`, or without one whenever it comes.
+    ///
+    /// # Errors
+    /// When nothing is told any more.
+    pub fn next_news(news: &mut nftables::News, limit: Option<Duration>) -> Result<nftables::Told, SystemError> {
+        news.next(limit).map_err(SystemError::in_act("listening to changes of the packet filter"))
+    }
+}
+
 fn subscribe() -> io::Result<Socket> {
     let mut socket = Socket::new(NETLINK_ROUTE)?;
     socket.bind(&SocketAddr::new(0, 0))?;

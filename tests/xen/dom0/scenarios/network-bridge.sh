@@ -63,8 +63,17 @@ require "xl create on that bridge succeeds" create lan
 check "the guest pings dom0" guest_said lan "192.168.1.100 answers"
 check "the guest pings the gateway" guest_said lan "192.168.1.1 answers"
 check "the guest pings the gateway by IPv6" guest_said lan "2001:db8:1::1 answers"
+
+lan_serves_dhcp
+linux_guest asker "bridge=eth0" "guest.eth0=dhcp guest.ping0=192.168.1.1,192.168.1.150"
+require "xl create of a guest without an address succeeds" create asker
+check "the LAN's DHCP server gives it one" guest_said asker "eth0 is leased 192.168.1.2"
+check "it pings the gateway" guest_said asker "192.168.1.1 answers"
+check "it pings the other guest" guest_said asker "192.168.1.150 answers"
+end_server /run/test/lan.pid
+xl destroy asker
 xl destroy lan
-check "nothing is left of the guest" unchanged_since started
+check "nothing is left of the guests" unchanged_since started
 
 check "stop succeeds" network_bridge stop
 check "the host is as before start" unchanged_since before-start

@@ -28,6 +28,17 @@ require "the package installs" inside sh -c 'dpkg --install /packages/xen-networ
 check "vif-bridge is ours" equal /usr/lib/xen-network/vif-bridge "$(readlink "$debian/etc/xen/scripts/vif-bridge")"
 check "Xen's own is beside it" test -f "$debian/etc/xen/scripts/vif-bridge.distrib"
 
+check "systemd finds nothing wrong with the units" equal "" \
+  "$(inside systemd-analyze verify xen-network@{bridge,nat,route}.service xen-network-reload.service xen-network-guard.service 2>&1)"
+rm -r /run/systemd # the verifier's own record
+
+# A newer version comes, with another nat.conf of its own.
+echo 'dhcp=yes # mine' >"$debian/etc/xen/network.d/nat.conf"
+require "an upgrade succeeds" inside dpkg --install --force-confdef --force-confold /packages/newer/xen-network.deb
+check "the newer version is there" equal 99 "$(inside dpkg-query --show --showformat='${Version}' xen-network)"
+check "the configuration is kept" equal 'dhcp=yes # mine' "$(<"$debian/etc/xen/network.d/nat.conf")"
+check "vif-bridge is ours still" equal /usr/lib/xen-network/vif-bridge "$(readlink "$debian/etc/xen/scripts/vif-bridge")"
+
 require "network-bridge start succeeds" inside network-bridge start
 check "eth0 is a bridge now" is_bridge eth0
 linux_guest one "" "guest.eth0=192.168.1.101/24 guest.ping0=192.168.1.1,192.168.1.102"

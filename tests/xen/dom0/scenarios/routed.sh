@@ -1,5 +1,6 @@
 # Two-way routing: network-route and vif-route. The guest has a link of its own and is reached by its own address.
 new_lan
+lan_has_ipv6
 ip -n lan route add 192.168.2.0/24 via 192.168.1.100
 remember before-start
 
@@ -26,13 +27,17 @@ check "the LAN pings the guest" answers_the_lan 192.168.2.1
 check "xl destroy succeeds" logged destroy xl destroy web
 check "nothing is left after destroy" unchanged_since started
 
-# An address of the LAN's own network: no route in its gateway, dom0 answers for it.
-linux_guest inner "script=vif-route,ip=192.168.1.50" \
-  "guest.eth0=192.168.1.50/24 guest.gateway=192.168.1.1 guest.ping0=192.168.1.1,198.51.100.10"
-require "xl create of a guest in the LAN's own network succeeds" create inner
+# Addresses of the LAN's own networks: no route in its gateway, dom0 answers for them, by proxy ARP and by proxy neighbour discovery.
+linux_guest inner "script=vif-route,ip=192.168.1.50 2001:db8:1::50" "guest.eth0=192.168.1.50/24,2001:db8:1::50/128 \
+  guest.gateway=192.168.1.1,fe80::1 guest.ping0=192.168.1.1,198.51.100.10,2001:db8:1::1,2001:db8:ffff::10"
+require "xl create of a guest in the LAN's own networks succeeds" create inner
+check "dom0 answers for its IPv6 address" contains "$(ip -6 neighbour show proxy)" "2001:db8:1::50 dev eth0"
 check "that guest pings the gateway of the LAN" guest_said inner "192.168.1.1 answers"
 check "that guest pings the outside" guest_said inner "198.51.100.10 answers"
+check "that guest pings the gateway of the LAN by IPv6" guest_said inner "2001:db8:1::1 answers"
+check "that guest pings the outside by IPv6" guest_said inner "2001:db8:ffff::10 answers"
 check "the LAN pings that guest" answers_the_lan 192.168.1.50
+check "the LAN pings that guest by IPv6" answers_the_lan 2001:db8:1::50
 check "xl destroy of it succeeds" logged destroy-inner xl destroy inner
 check "nothing is left of it either" unchanged_since started
 check "stop succeeds" network_route stop

@@ -40,6 +40,20 @@ check "all of a long range is there" equal 3972 "$(bridge vlan show dev "$(vif_o
 again() { vif=$(vif_of tagged) XENBUS_PATH=$(backend_of tagged) "$scripts/vif-bridge" online --dry-run </dev/null; }
 check "online once more has nothing to do but to report" equal "xenstore-write" "$(again | sed '/^  *undo/d' | cut -d' ' -f1)"
 
+# doctor compares the port with the key, which only a newer xl stores.
+if xl_knows_vlan; then
+  finding() { "$scripts/xen-network" doctor | grep -oF "[vif-vlan]" || :; }
+  check "doctor finds every guest in its VLANs" equal "" "$(finding)"
+  bridge vlan add dev "$(vif_of single)" vid 99
+  ip link set xenbr0 type bridge vlan_filtering 0
+  check "doctor finds a bridge that does not keep them apart" contains "$("$scripts/xen-network" doctor)" "ip link set xenbr0 type bridge vlan_filtering 1"
+  ip link set xenbr0 type bridge vlan_filtering 1
+  check "doctor finds a VLAN too many" equal "[vif-vlan]" "$(finding)"
+  advice=$("$scripts/xen-network" doctor --json | sed -n '/"commands": \[/,/\]/ s/^ *"\(.*\)",\{0,1\}$/\1/p' || :)
+  check "doctor's advice can be typed" bash -ec "$advice"
+  check "and it helps" equal "" "$(finding)"
+fi
+
 # The emulated device of a guest is in the VLANs of the vif, and isolated as the vif is.
 modprobe tun
 xenstore-write backend/vif/77/0/bridge xenbr0 backend/vif/77/0/vlan 10p/20 backend/vif/77/0/isolated yes

@@ -3,14 +3,16 @@
 use std::collections::BTreeMap;
 
 use crate::guest_filter::{Damage, GuestFilter};
-use crate::host::AdminState;
+use crate::host::{AdminState, VlanFiltering};
 use crate::inspect::finding::{Answer, Area, Check, CheckId, Finding};
 use crate::inspect::model::{Backend, Device, Examined, Seen, Wiring, vif_numbers};
 use crate::inspect::prescription::{self, RELOAD};
 use crate::inspect::toolstack::listed;
+use crate::inspect::tree;
 use crate::interface_name::InterfaceName;
 use crate::mac_address::MacAddress;
 use crate::operation::Operation;
+use crate::request::bridge_port::PortWish;
 
 const STATUS: CheckId = CheckId("hotplug-status");
 const NO_DEVICE: CheckId = CheckId("vif-without-device");
@@ -19,6 +21,7 @@ const NO_BRIDGE: CheckId = CheckId("vif-bridge-missing");
 const NOT_A_PORT: CheckId = CheckId("vif-not-in-bridge");
 const DOWN: CheckId = CheckId("vif-down");
 const MTU: CheckId = CheckId("vif-mtu");
+const VLANS: CheckId = CheckId("vif-vlan");
 const FILTER: CheckId = CheckId("guest-filter");
 const TABLES: CheckId = CheckId("guest-filter-tables");
 const SAME_ADDRESS: CheckId = CheckId("duplicate-address");
@@ -32,6 +35,7 @@ pub(super) static CHECKS: &[Check] = &[
     Check { id: NOT_A_PORT, area: Area::Guests, good: "interfaces are ports of their bridges", look: not_a_port },
     Check { id: DOWN, area: Area::Guests, good: "interfaces are up", look: down },
     Check { id: MTU, area: Area::Guests, good: "interfaces have the MTU that they should", look: mtu },
+    Check { id: VLANS, area: Area::Guests, good: "interfaces are in the VLANs that vlan= asks for", look: vlans },
     Check { id: FILTER, area: Area::Guests, good: "guests are held to the addresses that antispoof= asks for", look: filter },
     Check { id: TABLES, area: Area::Guests, good: "nobody has changed the rules of the guest filter", look: tables },
     Check { id: SAME_ADDRESS, area: Area::Guests, good: "no two guests have the same address", look: same_address },
@@ -218,6 +222,36 @@ fn mtu_on(seen: &Seen, bridge: &Device) -> (u32, String) {
         Some(other) if other.0 > own.0 => other,
         _ => own,
     }
+}
+
+fn vlans(examined: &Examined) -> Answer {
+    let seen = &examined.seen;
+    let finding = |(vif, device): (&Backend, &Device)| {
+        // Words that make no sense have been refused when the interface came.
+        let wanted = PortWish::parse(vif.vlan.as_deref(), None).ok()?.vlans?;
+        let bridge = seen.device(device.link.master.as_ref()?.as_str())?;
+        let (name, bridge_name) = (&device.link.name, &bridge.link.name);
+        let asked = tree::vlans(&wanted);
+        if bridge.link.vlan_filtering == VlanFiltering::Off {
+            return Some(
+                Finding::problem(VLANS, format!("{} is not kept to its VLANs {asked}", who(vif)))
+                    .because(format!("{bridge_name} looks at no VLAN: somebody has switched it off"))
+                    .mended_by("switch it on again")
+                    .typing(format!("ip link set {bridge_name} type bridge vlan_filtering 1")),
+            );
+        }
+        let has = &device.link.port.vlans;
+        (*has != wanted).then(|| {
+            Finding::problem(VLANS, format!("{} is in other VLANs than {asked}", who(vif)))
+                .because(match tree::vlans(has) {
+                    none if none.is_empty() => format!("{name} is in none: somebody has changed it"),
+                    has => format!("{name} is in {has}: somebody has changed it, or the guest's key vlan in XenStore"),
+                })
+                .mended_by("have the program set it up as its configuration says")
+                .typing(prescription::online(vif))
+        })
+    };
+    Ok(set_up(examined)?.filter(|(vif, _)| bridged(vif)).filter_map(finding).collect())
 }
 
 fn filter(examined: &Examined) -> Answer {
