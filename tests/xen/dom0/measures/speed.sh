@@ -1,31 +1,35 @@
 # What a guest's network costs under xl: each of our programs beside Debian's script, called by xl for tiny guests. With ICOUNT=1 the machine's
-# clock counts instructions, so that the times can be repeated. Prints "TIME who program command microseconds guests" for each call.
+# clock counts instructions, so that the times can be repeated. Prints "TIME who program command calls median total", in microseconds: of the
+# elapsed time where one guest comes after the other, of the processor's where ten come at a time (there each call waits for the others).
 #
 # Where there are no originals (/originals, by ORIGINALS=), there is nothing to compare with.
 require "there are Debian's scripts to compare with" test -x /originals/vif-bridge
-guests=${MEASURED_GUESTS:-50}
-workers=10
+guests=
+workers=
 times=/run/test/times
 
 # A `script=` that times another one. Only the inside is counted. xl hands no `antispoof` to the store, so this does.
 timed() { # NAME PROGRAM [strict]
   wrapper "$1" <<WRAPPER
 [ "$3 \$1" != "strict online" ] || xenstore-write "\$XENBUS_PATH/antispoof" strict
+TIMEFORMAT='%U %S'
 before=\$EPOCHREALTIME
-"$2" "\$@" </dev/null
+{ time "$2" "\$@" </dev/null 2>/dev/null; } 2>$times.\$\$
 status=\$?
 after=\$EPOCHREALTIME
-echo "$1 \$1 \$((\${after/./} - \${before/./}))" >>$times
+# Seconds with three decimals.
+read -r user system <$times.\$\$
+rm $times.\$\$
+echo "$1 \$1 \$((\${after/./} - \${before/./})) \$(((10#\${user/./} + 10#\${system/./}) * 1000))" >>$times
 exit \$status
 WRAPPER
 }
 
-sum_up() { # WHO PROGRAM: one line a command; the calls, their median and their sum in microseconds
+sum_up() { # WHO PROGRAM COLUMN: one line a command
   local command
   for command in online offline; do
-    { grep "^timed-$1 $command " $times || :; } | sort -k3n | awk -v who="$1" -v program="$2" -v command="$command" '
-      { time[NR] = $3; sum += $3 }
-      END { if (NR) print "TIME", who, program, command, NR, time[int((NR + 1) / 2)], sum }' >&3
+    { grep "^timed-$1 $command " $times || :; } | awk -v column="$3" '{ print $column }' | sort -n |
+      awk -v what="$1 $2 $command" '{ value[NR] = $1; sum += $1 } END { if (NR) print "TIME", what, NR, value[int((NR + 1) / 2)], sum }' >&3
   done
   : >$times
 }
@@ -59,9 +63,19 @@ all() { # ACTION
 }
 
 measure() { # WHO PROGRAM FOLDER [strict]
-  local number before after
   timed "timed-$1" "$3/$2" "${4:-}"
   : >$times
+  guests=5 workers=1 # one after the other: what a call takes
+  round "$1" "$2"
+  sum_up "$1" "$2" 3
+  guests=${MEASURED_GUESTS:-50} workers=10 # what they cost all together
+  round "$1" "$2"
+  sum_up "$1" "$2" 4
+  rm -f "$scripts/timed-$1"
+}
+
+round() { # WHO PROGRAM
+  local number before after
   for number in $(seq "$guests"); do tiny_guest "measured$number" "$(card "$2" "$number" "$1")"; done
   before=$EPOCHREALTIME
   check "$1 $2: $guests guests are created, $workers at a time" all create
@@ -69,18 +83,17 @@ measure() { # WHO PROGRAM FOLDER [strict]
   echo "TIME $1 $2 xl-create $guests 0 $((${after/./} - ${before/./}))" >&3
   check "$1 $2: all are connected" equal "$guests" "$(xenstore-ls -f backend/vif | grep -c '/hotplug-status = "connected"$')"
   check "$1 $2: all are destroyed" all destroy
-  sum_up "$1" "$2"
-  rm -f "$scripts/timed-$1"
 }
 
 # What starting a process costs here, from bash as the wrappers do.
+: >$times
 for _ in $(seq 20); do
   before=$EPOCHREALTIME
   /bin/true
   after=$EPOCHREALTIME
-  echo "timed-true online $((${after/./} - ${before/./}))" >>$times
+  echo "timed-bash online $((${after/./} - ${before/./}))" >>$times
 done
-sum_up true true
+sum_up bash /bin/true 3
 
 new_lan
 new_bridge xenbr0 10.20.255.1/16
