@@ -12,6 +12,8 @@ mod examine;
 mod file;
 mod files;
 mod firewall;
+#[cfg(feature = "fuzz")]
+pub mod fuzz;
 mod guests;
 pub mod hooks;
 pub mod ifupdown;

@@ -417,6 +417,23 @@ struct List {
     progress: Progress,
 }
 
+/// Reads one datagram as an answer to each question that there is, the first of its connection.
+///
+/// # Panics
+/// Where there is a fault.
+#[cfg(feature = "fuzz")]
+pub fn read_answer(datagram: &[u8], key: &[DataType], ranges: Ranges) {
+    let mut list = List::default();
+    let _ = list.take_datagram(datagram, 1, || "list".to_owned());
+    let _ = seen::parse_elements(&list.messages, key, ranges);
+    let asked = Element::new([]);
+    for payload in &list.messages {
+        let _ = (TableSeen::parse(payload), ChainSeen::parse(payload), RuleSeen::parse(payload));
+        let _ = seen::parse_element(payload, &asked);
+        let _ = seen::open(payload).map(|(_, attributes)| attributes.u32(NFTA_GEN_ID));
+    }
+}
+
 /// Whether a list was read without a change in between.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
 enum Consistency {

@@ -46,6 +46,8 @@ mod wire;
 pub use batch::{Batch, Generation, Operation, Place, RuleHandle};
 pub use chain::{Base, Chain, ChainKind, Policy, Priority};
 pub use connection::Connection;
+#[cfg(feature = "fuzz")]
+pub use connection::read_answer;
 pub use error::{Error, Refusal};
 pub use family::{Family, Hook};
 pub use name::{Comment, InterfaceName, InvalidName, Name};

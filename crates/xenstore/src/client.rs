@@ -94,6 +94,12 @@ impl Client {
         Ok(Client::over(link, endpoint.clone(), budget))
     }
 
+    /// A client of whoever is at the other end of this socket.
+    #[cfg(feature = "fuzz")]
+    pub fn over_socket(socket: std::os::fd::OwnedFd, limit: Duration) -> Client {
+        Client::over(Link::Socket(socket), Endpoint::Socket("fuzz".into()), Budget::start(limit))
+    }
+
     fn over(link: Link, endpoint: Endpoint, budget: Budget) -> Client {
         Client {
             endpoint,

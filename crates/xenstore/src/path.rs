@@ -19,6 +19,9 @@ pub const RELATIVE_MAX: usize = 2048;
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct StorePath(String);
 
+/// Most that an error shows of a text, in characters: a sentence with it is still one that a person reads.
+const SHOWN_MAX: usize = 60;
+
 /// Why a text is not a [`StorePath`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PathError {
@@ -58,11 +61,11 @@ impl StorePath {
         } else if text.len() > maximum {
             Err(PathError::TooLong { length: text.len(), maximum })
         } else if let Some(found) = text.chars().find(|c| !is_path_character(*c)) {
-            Err(PathError::Character { found, path: text.to_owned() })
+            Err(PathError::Character { found, path: beginning(text) })
         } else if text.contains("//") {
-            Err(PathError::DoubleSlash(text.to_owned()))
+            Err(PathError::DoubleSlash(beginning(text)))
         } else if text.len() > 1 && text.ends_with('/') {
-            Err(PathError::TrailingSlash(text.to_owned()))
+            Err(PathError::TrailingSlash(beginning(text)))
         } else {
             Ok(StorePath(text.to_owned()))
         }
@@ -149,6 +152,11 @@ impl TryFrom<&str> for StorePath {
     fn try_from(text: &str) -> Result<StorePath, PathError> {
         StorePath::parse(text)
     }
+}
+
+/// As much of a text as an error shows of it.
+fn beginning(text: &str) -> String {
+    text.chars().take(SHOWN_MAX).collect()
 }
 
 impl fmt::Display for PathError {

@@ -123,7 +123,7 @@ impl SubnetLine {
         let mut words = signature.split_ascii_whitespace();
         let network = words.next()?.parse().ok()?;
         let bridge = words.next().map(str::parse).transpose().ok()?;
-        statement.starts_with("subnet ").then(|| Self { network, bridge, line: line.to_owned() })
+        statement.starts_with("subnet ").then(|| Self { network, bridge, line: line.trim_end().to_owned() })
     }
 }
 
@@ -137,7 +137,7 @@ impl HostLine {
             name,
             address: address.strip_suffix(';')?.parse().ok()?,
             device: device.trim().parse().ok()?,
-            line: line.to_owned(),
+            line: line.trim_end().to_owned(),
         })
     }
 }

@@ -1,6 +1,7 @@
 //! What the network programs are asked alike.
 
 use crate::interface_name::InterfaceName;
+use crate::invocation::shortened;
 use crate::plan::Refusal;
 
 /// The command.
@@ -22,9 +23,10 @@ impl Command {
             "start" => Ok(Self::Start),
             "stop" => Ok(Self::Stop),
             "status" => Ok(Self::Status),
-            other => {
-                Err(Refusal::plain(format!("Unknown command: {}. Valid commands are: start, stop, status", other.escape_default())))
-            }
+            other => Err(Refusal::plain(format!(
+                "Unknown command: {}. Valid commands are: start, stop, status",
+                shortened(other).escape_default()
+            ))),
         }
     }
 }
@@ -49,7 +51,9 @@ impl Ipv6 {
             Some("no") => Ok(Some(Self::Off)),
             Some("yes") => Ok(Some(Self::Route)),
             Some("nat") => Ok(Some(Self::Nat)),
-            Some(other) => Err(Refusal::plain(format!("ipv6={} is neither yes, nor no, nor nat", other.escape_default()))),
+            Some(other) => {
+                Err(Refusal::plain(format!("ipv6={} is neither yes, nor no, nor nat", shortened(other).escape_default())))
+            }
         }
     }
 }
@@ -63,6 +67,6 @@ pub(super) fn yes_or_no(text: Option<&str>, variable: &str) -> Result<Option<boo
         None => Ok(None),
         Some("yes") => Ok(Some(true)),
         Some("no") => Ok(Some(false)),
-        Some(other) => Err(Refusal::plain(format!("{variable}={} is neither yes nor no", other.escape_default()))),
+        Some(other) => Err(Refusal::plain(format!("{variable}={} is neither yes nor no", shortened(other).escape_default()))),
     }
 }

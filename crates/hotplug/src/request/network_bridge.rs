@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use super::antispoof::AntiSpoof;
 use super::network::{self, name, yes_or_no};
+use crate::invocation::shortened;
 use crate::plan::Refusal;
 use crate::plan::network_bridge::Asked;
 
@@ -97,7 +98,9 @@ impl NetworkBridge {
 fn parse_number(text: Option<&str>) -> Result<(), Refusal> {
     match text.map(str::parse::<u32>) {
         None | Some(Ok(_)) => Ok(()),
-        Some(Err(_)) => Err(Refusal::plain(format!("vifnum={} is not a number", text.unwrap_or_default().escape_default()))),
+        Some(Err(_)) => {
+            Err(Refusal::plain(format!("vifnum={} is not a number", shortened(text.unwrap_or_default()).escape_default())))
+        }
     }
 }
 
@@ -105,9 +108,8 @@ fn parse_check(text: Option<&str>) -> Result<Check, Refusal> {
     match text {
         None | Some("yes") => Ok(Check::Gateway),
         Some("no" | "off") => Ok(Check::Off),
-        Some(text) => text
-            .parse()
-            .map(Check::Address)
-            .map_err(|_| Refusal::plain(format!("check={} is neither an address, nor yes, nor no", text.escape_default()))),
+        Some(text) => text.parse().map(Check::Address).map_err(|_| {
+            Refusal::plain(format!("check={} is neither an address, nor yes, nor no", shortened(text).escape_default()))
+        }),
     }
 }

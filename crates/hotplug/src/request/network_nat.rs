@@ -10,6 +10,7 @@ pub use super::network::{Command, Ipv6};
 use super::routed::parse_subnet;
 use crate::dhcp::DhcpWish;
 use crate::interface_name::InterfaceName;
+use crate::invocation::shortened;
 use crate::plan::Refusal;
 
 /// A private network behind the host.
@@ -74,7 +75,7 @@ fn parse_gateway(text: &str) -> Result<Ipv4Addr, Refusal> {
     text.parse().map_err(|_| {
         Refusal::plain(format!(
             "gateway={} is not the IPv4 address of a router that guests are told of, such as 192.168.2.1",
-            text.escape_default()
+            shortened(text).escape_default()
         ))
     })
 }
@@ -101,7 +102,7 @@ fn parse_addresses(text: &str) -> Result<Vec<IpNetwork>, Refusal> {
 }
 
 fn parse_address(word: &str) -> Result<IpNetwork, Refusal> {
-    let refused = |why: &str| Refusal::plain(format!("address={} {why}", word.escape_default()));
+    let refused = |why: &str| Refusal::plain(format!("address={} {why}", shortened(word).escape_default()));
     if word.parse::<IpAddr>().is_ok() {
         return Err(refused("lacks the length of its network: write it as in address=192.168.2.1/24"));
     }

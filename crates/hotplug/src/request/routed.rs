@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use ipnetwork::{IpNetwork, Ipv4Network};
 
 use crate::interface_name::InterfaceName;
+use crate::invocation::shortened;
 use crate::mac_address::MacAddress;
 use crate::plan::Refusal;
 use crate::request::vif::{Vif, VifKind};
@@ -227,7 +228,7 @@ fn parse_gateways(text: &str) -> Result<Gateways, Refusal> {
         let malformed = || {
             Refusal::plain(format!(
                 "gateway={} is not an address of this host's end, such as 192.168.2.254, or one of IPv4 and one of IPv6",
-                text.escape_default()
+                shortened(text).escape_default()
             ))
         };
         let again = match word.parse::<IpAddr>().map_err(|_| malformed())? {
@@ -246,7 +247,8 @@ fn parse_gateways(text: &str) -> Result<Gateways, Refusal> {
 }
 
 pub(super) fn parse_subnet(text: &str) -> Result<Ipv4Network, Refusal> {
-    let malformed = || Refusal::plain(format!("subnet={} is not an IPv4 network such as 192.168.2.0/24", text.escape_default()));
+    let malformed =
+        || Refusal::plain(format!("subnet={} is not an IPv4 network such as 192.168.2.0/24", shortened(text).escape_default()));
     let network: Ipv4Network = text.contains('/').then(|| text.parse().ok()).flatten().ok_or_else(malformed)?;
     if network.network() != network.ip() || network.prefix() == 0 || network.prefix() > 30 {
         return Err(malformed());

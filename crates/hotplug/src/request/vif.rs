@@ -412,7 +412,7 @@ fn parse_mtu(text: Option<&str>) -> Result<Mtu, Refusal> {
         Some(text) => match text.parse() {
             Ok(0) => Ok(Mtu::Unset),
             Ok(bytes) if MTU_RANGE.contains(&bytes) => Ok(Mtu::Bytes(bytes)),
-            _ => Err(Refusal::plain(format!("mtu={} is not a number of bytes from 68 to 65535", text.escape_default()))),
+            _ => Err(Refusal::plain(format!("mtu={} is not a number of bytes from 68 to 65535", shortened(text).escape_default()))),
         },
     }
 }
@@ -423,7 +423,7 @@ fn parse_addresses(text: &str) -> Result<Vec<IpNetwork>, Refusal> {
             word.parse().map_err(|_| {
                 Refusal::plain(format!(
                     "ip={} is not a list of addresses such as 192.168.1.7 or 2001:db8::/64, separated by spaces",
-                    text.escape_default()
+                    shortened(text).escape_default()
                 ))
             })
         })

@@ -56,7 +56,7 @@ pub(super) fn list_all(kernel: &mut Kernel, names: &BTreeMap<u32, &InterfaceName
 }
 
 /// An entry of the table; nothing when it belongs to another device or family.
-fn parse(message: &Message, device: &InterfaceName, number: u32) -> Result<Option<Address>, KernelError> {
+pub(super) fn parse(message: &Message, device: &InterfaceName, number: u32) -> Result<Option<Address>, KernelError> {
     if message.kind != RTM_NEWADDR {
         return Err(KernelError::Nonsense(format!("message {} in place of an address", message.kind)));
     }

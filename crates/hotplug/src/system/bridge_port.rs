@@ -119,7 +119,7 @@ fn vlans_question(number: u32) -> Message {
     Message { kind: RTM_GETVLAN, body: vec![AddressFamily::Bridge.into(), 0, 0, 0, a, b, c, d] }
 }
 
-fn take_vlans(message: &Message, vlans: &mut PortVlans) -> Result<(), KernelError> {
+pub(super) fn take_vlans(message: &Message, vlans: &mut PortVlans) -> Result<(), KernelError> {
     if message.kind != RTM_NEWVLAN {
         return Err(KernelError::Nonsense(format!("message {} in place of VLANs", message.kind)));
     }

@@ -180,7 +180,7 @@ impl Connection {
         let mut replies = Replies::default();
         loop {
             self.receive()?;
-            if self.take_datagram(&mut replies, expected)? == Progress::Finished {
+            if replies.take_datagram(&self.buffer, self.sequence, expected)? == Progress::Finished {
                 return Ok(replies);
             }
         }
@@ -204,23 +204,6 @@ impl Connection {
                 Err(error) => return Err(KernelError::Broken(error.to_string())),
             }
         }
-    }
-
-    /// Takes the messages of a datagram that answer the last question; those of an earlier one that was given up are passed over.
-    fn take_datagram(&mut self, replies: &mut Replies, expected: Expected) -> Result<Progress, KernelError> {
-        let mut rest = self.buffer.as_slice();
-        while !rest.is_empty() {
-            let packet = NetlinkMessage::<Message>::deserialize(rest)?;
-            let length = usize::try_from(packet.header.length).unwrap_or(usize::MAX).max(1);
-            rest = rest.get(length.next_multiple_of(4)..).unwrap_or_default();
-            if packet.header.sequence_number != self.sequence {
-                continue;
-            }
-            if replies.take(packet)? == Progress::Finished || expected == Expected::OneMessage {
-                return Ok(Progress::Finished);
-            }
-        }
-        Ok(Progress::Going)
     }
 }
 
@@ -256,6 +239,22 @@ struct Replies {
 }
 
 impl Replies {
+    /// Takes the messages of a datagram that answer the question of this number; those of an earlier one that was given up are passed over.
+    fn take_datagram(&mut self, mut rest: &[u8], question: u32, expected: Expected) -> Result<Progress, KernelError> {
+        while !rest.is_empty() {
+            let packet = NetlinkMessage::<Message>::deserialize(rest)?;
+            let length = usize::try_from(packet.header.length).unwrap_or(usize::MAX).max(1);
+            rest = rest.get(length.next_multiple_of(4)..).unwrap_or_default();
+            if packet.header.sequence_number != question {
+                continue;
+            }
+            if self.take(packet)? == Progress::Finished || expected == Expected::OneMessage {
+                return Ok(Progress::Finished);
+            }
+        }
+        Ok(Progress::Going)
+    }
+
     fn take(&mut self, packet: NetlinkMessage<Message>) -> Result<Progress, KernelError> {
         let (header, payload) = packet.into_parts();
         if header.flags & NLM_F_DUMP_INTR != 0 {
@@ -273,6 +272,14 @@ impl Replies {
             _ => Ok(Progress::Going),
         }
     }
+}
+
+/// The messages of one datagram of a table, as an answer to the first question.
+#[cfg(feature = "fuzz")]
+pub(super) fn messages_in(datagram: &[u8]) -> Result<Vec<Message>, KernelError> {
+    let mut replies = Replies::default();
+    replies.take_datagram(datagram, 1, Expected::UntilTheEnd)?;
+    Ok(replies.messages)
 }
 
 /// The end of a table carries the error that cut it short.

@@ -8,6 +8,9 @@ mod guest_tables;
 mod guests;
 mod legacy;
 
+#[cfg(feature = "fuzz")]
+pub(super) use legacy::read_listing;
+
 use std::collections::BTreeSet;
 use std::fmt;
 

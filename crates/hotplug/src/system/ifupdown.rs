@@ -10,8 +10,8 @@ use crate::interface_name::InterfaceName;
 /// Where the state is kept: by ifupdown, by ifupdown-ng.
 const STATE_FILES: [&str; 2] = ["/run/network/ifstate", "/run/ifstate"];
 const CONFIGURATION: &str = "/etc/network/interfaces";
-/// How deep files may name further files.
-const DEPTH_MAX: u32 = 8;
+/// Most files that are read: they name further files, and may name each other.
+const FILES_MAX: usize = 200;
 /// How long a DHCP client and the scripts of if-up.d may take.
 const LIMIT: Duration = Duration::from_secs(60);
 
@@ -28,13 +28,12 @@ pub enum Method {
 #[must_use]
 pub fn method_of(files: &Files, device: &InterfaceName) -> Option<Method> {
     let logical = STATE_FILES.iter().find_map(|path| logical_name(&files.read(path)?, device))?;
-    let mut found = BTreeSet::new();
-    collect_dhcp(files, CONFIGURATION, DEPTH_MAX, &mut found);
+    let found = dhcp_names(files);
     Some(if found.contains(&logical) { Method::Dhcp } else { Method::Other })
 }
 
 /// The configuration's name for `device`, from a state file with lines `eth0=eth0`. They differ where the configuration maps names.
-fn logical_name(state: &str, device: &InterfaceName) -> Option<String> {
+pub(super) fn logical_name(state: &str, device: &InterfaceName) -> Option<String> {
     state.lines().find_map(|line| {
         let (name, rest) = line.split_once('=')?;
         let logical = rest.split_ascii_whitespace().next()?;
@@ -42,25 +41,35 @@ fn logical_name(state: &str, device: &InterfaceName) -> Option<String> {
     })
 }
 
-/// The names of all `iface` stanzas that say `dhcp`, in the file and the files that it names.
-fn collect_dhcp(files: &Files, path: &str, depth: u32, found: &mut BTreeSet<String>) {
-    let Some(text) = files.read(path) else { return };
-    for line in logical_lines(&text) {
-        let words: Vec<&str> = line.split_ascii_whitespace().collect();
-        match words[..] {
-            ["iface", name, _, "dhcp", ..] => {
-                found.insert(name.to_owned());
+/// The names of all `iface` stanzas that say `dhcp`, in the configuration and the files that it names, each read once.
+fn dhcp_names(files: &Files) -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    let mut paths = vec![CONFIGURATION.to_owned()];
+    let mut next = 0;
+    while let Some(text) = paths.get(next).map(|path| files.read(path)) {
+        for line in logical_lines(&text.unwrap_or_default()) {
+            let words: Vec<&str> = line.split_ascii_whitespace().collect();
+            match words[..] {
+                ["iface", name, _, "dhcp", ..] => {
+                    found.insert(name.to_owned());
+                }
+                [keyword @ ("source" | "source-directory"), pattern, ..] => {
+                    for path in named_files(files, keyword, pattern) {
+                        if paths.len() < FILES_MAX && !paths.contains(&path) {
+                            paths.push(path);
+                        }
+                    }
+                }
+                _ => {}
             }
-            ["source" | "source-directory", pattern, ..] if depth > 0 => {
-                named_files(files, words[0], pattern).iter().for_each(|path| collect_dhcp(files, path, depth - 1, found));
-            }
-            _ => {}
         }
+        next += 1;
     }
+    found
 }
 
 /// The lines of interfaces(5): joined where one ends with a backslash, without comments.
-fn logical_lines(text: &str) -> Vec<String> {
+pub(super) fn logical_lines(text: &str) -> Vec<String> {
     let joined = text.replace("\\\n", " ");
     joined.lines().filter(|line| !line.trim_start().starts_with('#')).map(str::to_owned).collect()
 }
@@ -173,6 +182,18 @@ mod tests {
             method(&[(STATE, "eth0=eth0\n"), (FILE, "source interfaces\nsource /etc/network/*\n")], "eth0"),
             Some(Method::Other)
         );
+    }
+
+    #[test]
+    fn files_that_name_each_other_over_and_over_are_read_once() {
+        let (one, other) = ("source interfaces.d/b\n".repeat(50), "source interfaces.d/a\n".repeat(50));
+        let content = [
+            (STATE, "eth0=eth0\n"),
+            (FILE, "source interfaces.d/*"),
+            ("etc/network/interfaces.d/a", &one),
+            ("etc/network/interfaces.d/b", &other),
+        ];
+        assert_eq!(method(&content, "eth0"), Some(Method::Other));
     }
 
     #[test]

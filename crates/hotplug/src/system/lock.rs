@@ -236,7 +236,7 @@ fn holder_of(file: &File) -> Option<Holder> {
 
 /// The process with a flock on this file, from /proc/locks (`lock_get_status()` in Linux's fs/locks.c), whose lines are
 /// `1: FLOCK  ADVISORY  WRITE 1234 fd:01:5678 0 EOF`, the device in hexadecimal.
-fn find_holder(locks: &str, device: u64, inode: u64) -> Option<u32> {
+pub(super) fn find_holder(locks: &str, device: u64, inode: u64) -> Option<u32> {
     let id = format!("{:02x}:{:02x}:{inode}", major(device), minor(device));
     locks.lines().find_map(|line| {
         let fields: Vec<&str> = line.split_ascii_whitespace().collect();

@@ -38,7 +38,7 @@ fn manager_by(files: &Files, index: u32, device: &InterfaceName) -> Manager {
 
 /// NetworkManager's state of a device (`nm_config_device_state_write()` in its src/core/nm-config.c): a key file whose section
 /// `[device]` has `managed=true`.
-fn is_network_managers(text: &str) -> bool {
+pub(super) fn is_network_managers(text: &str) -> bool {
     let mut section = "";
     text.lines().map(str::trim).any(|line| {
         if let Some(name) = line.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
@@ -50,7 +50,7 @@ fn is_network_managers(text: &str) -> bool {
 
 /// systemd-networkd's state of a device (`link_save()` in its src/network/networkd-state-file.c): `ADMIN_STATE` is `unmanaged` where no
 /// .network file matched.
-fn is_networkds(text: &str) -> bool {
+pub(super) fn is_networkds(text: &str) -> bool {
     text.lines().find_map(|line| value_of(line.trim(), "ADMIN_STATE")).is_some_and(|state| !matches!(state, "" | "unmanaged"))
 }
 
@@ -77,7 +77,7 @@ pub fn dhcp_client_bound(index: u32) -> DhcpClient {
 
 /// From /proc/net/packet (`packet_seq_show()` in Linux's net/packet/af_packet.c), whose columns are
 /// `sk RefCnt Type Proto Iface R Rmem User Inode`: protocol in hexadecimal, device by number, 0 for all of them.
-fn dhcp_socket(sockets: &str, index: u32) -> DhcpClient {
+pub(super) fn dhcp_socket(sockets: &str, index: u32) -> DhcpClient {
     // ETH_P_IP and ETH_P_ALL (include/uapi/linux/if_ether.h).
     let listens = |protocol: &str| matches!(u16::from_str_radix(protocol, 16), Ok(0x0800 | 0x0003));
     let found = sockets.lines().skip(1).any(|line| {

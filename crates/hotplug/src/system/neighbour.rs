@@ -25,7 +25,7 @@ const NDA_LLADDR: u16 = 2;
 
 /// An entry as the kernel tells of it.
 #[derive(Debug)]
-struct Seen {
+pub(super) struct Seen {
     address: IpAddr,
     mac: Option<MacAddress>,
     state: NeighbourState,
@@ -62,7 +62,7 @@ fn table(kernel: &mut Kernel, number: u32, flags: NeighbourFlags) -> Result<Vec<
 }
 
 /// An entry of the table; nothing when it belongs to another device, or to no family of ours.
-fn parse(message: &Message, number: u32) -> Result<Option<Seen>, KernelError> {
+pub(super) fn parse(message: &Message, number: u32) -> Result<Option<Seen>, KernelError> {
     if message.kind != RTM_NEWNEIGH {
         return Err(KernelError::Nonsense(format!("message {} in place of a neighbour", message.kind)));
     }

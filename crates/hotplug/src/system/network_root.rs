@@ -38,7 +38,7 @@ fn root(kind: &str, server: Option<IpAddr>) -> NetworkRoot {
 
 /// What is mounted at `/`.
 #[derive(Debug, PartialEq, Eq)]
-struct Mount {
+pub(super) struct Mount {
     /// Major and minor number as `8:1`.
     device: String,
     kind: String,
@@ -47,7 +47,7 @@ struct Mount {
 }
 
 /// The last mount at `/` of a /proc/PID/mountinfo (proc_pid_mountinfo(5)); later ones cover earlier ones.
-fn root_mount(text: &str) -> Option<Mount> {
+pub(super) fn root_mount(text: &str) -> Option<Mount> {
     text.lines().rev().find_map(|line| {
         let (mount, file_system) = line.split_once(" - ")?;
         let mount: Vec<&str> = mount.split(' ').collect();
@@ -64,7 +64,7 @@ fn root_mount(text: &str) -> Option<Mount> {
     })
 }
 
-fn by_file_system(mount: &Mount) -> Option<NetworkRoot> {
+pub(super) fn by_file_system(mount: &Mount) -> Option<NetworkRoot> {
     let option = |name: &str| mount.options.split(',').find_map(|option| option.strip_prefix(name)?.strip_prefix('='));
     let server = match mount.kind.as_str() {
         "nfs" | "nfs4" | "cifs" | "smb3" => option("addr").and_then(address).or_else(|| host_before_colon(&mount.source)),
@@ -109,7 +109,7 @@ fn by_device_path(files: &Files, path: &str) -> Option<NetworkRoot> {
 
 /// What the kernel's command line says: the words of the kernel itself (Documentation/admin-guide/nfs/nfsroot.rst), of dracut
 /// (dracut.cmdline(7)) and of Debian's initramfs for nbd and iSCSI.
-fn by_kernel_words(line: &str) -> Option<NetworkRoot> {
+pub(super) fn by_kernel_words(line: &str) -> Option<NetworkRoot> {
     let value = |name: &str| line.split_ascii_whitespace().rev().find_map(|word| word.strip_prefix(name)?.strip_prefix('='));
     // ip=CLIENT:SERVER:GATEWAY:…
     let boot_server = || value("ip").and_then(|ip| address(ip.split(':').nth(1)?));
@@ -135,7 +135,7 @@ fn by_kernel_words(line: &str) -> Option<NetworkRoot> {
 }
 
 /// Whether the table of file systems calls `/` one of the network (`_netdev`, fstab(5)).
-fn root_needs_network(table: &str) -> bool {
+pub(super) fn root_needs_network(table: &str) -> bool {
     table.lines().any(|line| {
         let fields: Vec<&str> = line.split_ascii_whitespace().collect();
         matches!(fields[..], [source, "/", _, options, ..] if !source.starts_with('#') && options.split(',').any(|option| option == "_netdev"))

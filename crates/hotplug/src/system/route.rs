@@ -146,7 +146,12 @@ fn dump(kernel: &mut Kernel, filter: &RouteAttribute) -> Result<Vec<Route>, Kern
 }
 
 /// An entry of a table; nothing when it is of another family or no match, or what the kernel keeps by itself for every address.
-fn parse(kernel: &mut Kernel, message: &Message, family: Family, filter: &RouteAttribute) -> Result<Option<Route>, KernelError> {
+pub(super) fn parse(
+    kernel: &mut Kernel,
+    message: &Message,
+    family: Family,
+    filter: &RouteAttribute,
+) -> Result<Option<Route>, KernelError> {
     if message.kind != RTM_NEWROUTE {
         return Err(nonsense(&format!("message {} in place of a route", message.kind)));
     }

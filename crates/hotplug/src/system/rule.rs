@@ -47,7 +47,7 @@ pub(super) fn list(kernel: &mut Kernel) -> Result<Vec<Rule>, KernelError> {
 }
 
 /// An entry of the table; nothing when it is of another family, or bound to a device that nobody can ask us for by its name.
-fn parse(message: &Message, family: Family) -> Result<Option<Rule>, KernelError> {
+pub(super) fn parse(message: &Message, family: Family) -> Result<Option<Rule>, KernelError> {
     if message.kind != RTM_NEWRULE {
         return Err(KernelError::Nonsense(format!("message {} in place of a rule", message.kind)));
     }

@@ -60,7 +60,7 @@ fn subscribe() -> io::Result<Socket> {
 }
 
 /// The other end of the channel is gone.
-struct Nobody;
+pub(super) struct Nobody;
 
 fn tell_of_devices(socket: &Socket, sender: &Sender<Event>) {
     let mut buffer = Vec::with_capacity(DATAGRAM_MAX);
@@ -88,7 +88,7 @@ fn tell(sender: &Sender<Event>, event: Event) -> Result<(), Nobody> {
     sender.send(event).map_err(|_| Nobody)
 }
 
-fn tell_all(mut datagram: &[u8], sender: &Sender<Event>) -> Result<(), Nobody> {
+pub(super) fn tell_all(mut datagram: &[u8], sender: &Sender<Event>) -> Result<(), Nobody> {
     while !datagram.is_empty() {
         // Whatever makes no sense is no news.
         let Ok(packet) = NetlinkMessage::<Message>::deserialize(datagram) else { return Ok(()) };

@@ -217,6 +217,25 @@ impl Daemon {
     }
 }
 
+/// Answers what one client of a new store sends, without a thread, and gives the number of requests.
+pub(super) fn answer_all(bytes: &[u8], mut shared: Shared) -> io::Result<usize> {
+    let (near, _far) = UnixStream::pair()?;
+    near.set_nonblocking(true)?;
+    let mut connection = Connection::new(near);
+    connection.inbox.take(bytes);
+    let mut requests = 0;
+    while let Ok(Some((header, payload))) = connection.inbox.next_message() {
+        let payload = payload.to_vec();
+        let request = Request { header, payload: &payload };
+        let answer = answer(&mut shared, &mut connection, &request);
+        shared.tree.take_fired().iter().for_each(|event| connection.notify(event));
+        send(&mut connection, &request.header, &answer, None);
+        requests += 1;
+    }
+    connection.flush();
+    Ok(requests)
+}
+
 /// A refusal on purpose.
 fn refuse(connection: &mut Connection, header: &Header, refusal: Refusal) -> Answer {
     if header.kind == Kind::TransactionEnd {

@@ -86,6 +86,13 @@ fn tool(family: ChainFamily) -> Result<PathBuf, String> {
     })
 }
 
+/// Reads what `iptables -S FORWARD` may say.
+#[cfg(feature = "fuzz")]
+pub(in crate::system) fn read_listing(listing: &str) {
+    assert!(place_in(listing) != Some(AcceptPlace::Before(0)));
+    listing.lines().filter_map(comment_in).filter_map(ForwardAccept::signed).for_each(drop);
+}
+
 /// Where an accept belongs; nothing in a chain that lets pass what no rule decides on. Rules are counted from 1.
 fn place_in(listing: &str) -> Option<AcceptPlace> {
     let rules = listing.lines().filter(|line| line.starts_with("-A FORWARD"));
