@@ -26,6 +26,7 @@ mod neighbour;
 pub mod network_root;
 mod observe;
 mod ovsdb;
+pub mod patience;
 mod probe;
 mod release;
 mod route;
@@ -111,7 +112,7 @@ impl System {
     /// Where there is no store, or it does not answer.
     pub fn store(&mut self) -> xenstore::Result<&mut xenstore::Client> {
         let client = self.store.client()?;
-        client.renew(xenstore::DEFAULT_LIMIT);
+        client.renew(patience::within(xenstore::DEFAULT_LIMIT));
         Ok(client)
     }
 }

@@ -36,7 +36,7 @@ const ANY_FAMILY: u8 = 0;
 
 /// How long one answer may take. The kernel answers at once unless something holds its lock; this only keeps a broken machine from
 /// hanging us.
-const ANSWER_LIMIT: Duration = Duration::from_secs(30);
+const ANSWER_LIMIT: Duration = Duration::from_secs(10);
 
 /// How often a list is read again when it changed under the reading (`NLM_F_DUMP_INTR`).
 const DUMP_ATTEMPTS: usize = 20;

@@ -164,6 +164,16 @@ impl Server {
     }
 }
 
+/// A socket of a server that is stopped: one client finds room in its queue, and no others; none is answered.
+///
+/// # Errors
+/// Where the socket cannot be made.
+pub fn deaf(socket: &Path) -> io::Result<UnixListener> {
+    let listener = UnixListener::bind(socket)?;
+    nix::sys::socket::listen(&listener, nix::sys::socket::Backlog::new(0)?)?;
+    Ok(listener)
+}
+
 /// What a server does with the bytes of one client in `domain`: gives the number of requests in them. For trying hostile ones, fast.
 ///
 /// # Errors

@@ -118,6 +118,11 @@ impl Client {
         &self.endpoint
     }
 
+    /// Whether it can still be used: after a failure other than a refusal it cannot.
+    pub fn is_usable(&self) -> bool {
+        self.state == State::Usable
+    }
+
     /// The longest payload of a request over this connection, in bytes: for a write, the path, a NUL and the value.
     ///
     /// The kernel's device keeps header and payload together in 4096 bytes (Linux, `struct xenbus_file_priv` in

@@ -18,7 +18,7 @@ use crate::request::antispoof::{Addresses, AntiSpoof, Suspect, Wishes};
 use crate::request::vif::{BackendKeys, Coming, Vif, VifCall, VifWords};
 use crate::system::lock::{self, DeviceLock, Lock};
 use crate::system::state::state_path;
-use crate::system::{System, hooks};
+use crate::system::{System, hooks, patience};
 
 /// What is known of a call once XenStore has been asked.
 pub(super) struct Asked<'a> {
@@ -123,6 +123,7 @@ pub(super) fn pass(invocation: &Invocation, way: Option<Way>, hooks: Hooks, deci
         interface: invocation.variable("INTERFACE"),
         xenbus_path: invocation.variable("XENBUS_PATH"),
     };
+    patience::begin(patience::OF_A_VIF);
     let mut system = System::without_news();
     let result = match VifCall::parse(&words) {
         Ok(Some(call)) => serve(invocation, &call, way, hooks, &mut system, decide),

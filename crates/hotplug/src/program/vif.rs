@@ -169,4 +169,10 @@ pub(super) const EXIT_STATUS: &[Entry] = &[
         text: "Refused, or failed and undone. Standard error names the step, the cause and, where there is one, the remedy. After an \
                    unknown command nothing is written to XenStore; after any other failure hotplug-error and hotplug-status are.",
     },
+    Entry {
+        subject: "either",
+        text: "within 35 seconds, whoever keeps the program waiting. An answer of XenStore has 5 seconds, a lock 25, the restart of a \
+                   DHCP server and the hooks 20 each, and all of them together no more than 25; then each has one more second, so that \
+                   what was done can be taken back.",
+    },
 ];

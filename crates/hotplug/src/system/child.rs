@@ -15,6 +15,8 @@ use nix::sys::signal::{Signal, killpg};
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use nix::unistd::Pid;
 
+use super::patience::within;
+
 /// How long a program may take to end once it is asked to.
 const GRACE: Duration = Duration::from_secs(1);
 /// How often a program is looked at whose pipe may stay open longer than it lives.
@@ -54,6 +56,7 @@ pub(super) fn output_of(path: &Path, words: &[&str], limit: Duration) -> Result<
     let act = [&[&*path.to_string_lossy()], words].concat().join(" ");
     let mut command = bare_command(path);
     command.args(words);
+    let limit = within(limit);
     match listen_to(command, &act, limit) {
         Ok((Ending::Exited(status), output)) if status.success() => Ok(output),
         Ok((Ending::Exited(status), output)) => Err(format!("{act} ended with {status}{}", last_words(&output))),

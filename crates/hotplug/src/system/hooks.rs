@@ -16,6 +16,7 @@ use std::process::{Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use super::child::{follow, stop};
+use super::patience::within;
 use super::state::trusted;
 use crate::invocation::is_variable_name;
 use crate::operation::HookCall;
@@ -128,7 +129,7 @@ fn check(path: &Path) -> Result<(), String> {
 /// # Errors
 /// When a hook fails, or all together take longer than 20 s and are stopped. The sentence names the hook.
 pub fn run(call: &HookCall) -> Result<(), String> {
-    run_within(call, LIMIT)
+    run_within(call, within(LIMIT))
 }
 
 fn run_within(call: &HookCall, limit: Duration) -> Result<(), String> {

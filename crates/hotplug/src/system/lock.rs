@@ -16,6 +16,7 @@ use nix::fcntl::{FcntlArg, Flock, FlockArg, fcntl};
 use nix::libc;
 use nix::sys::stat::{major, minor};
 
+use super::patience::within;
 use super::state::{StateError, own_folder, state_path};
 use crate::interface_name::InterfaceName;
 
@@ -123,7 +124,7 @@ impl Drop for Lock {
 /// # Errors
 /// When somebody else keeps it that long, or when its folder or file cannot be used.
 pub fn claim(name: LockName, limit: Duration) -> Result<Lock, LockError> {
-    claim_below(Path::new(FOLDER), name, limit)
+    claim_below(Path::new(FOLDER), name, within(limit))
 }
 
 /// The file whose bytes stand for guests' interfaces. It stays, empty: who removed it could take it from under somebody.
@@ -144,7 +145,7 @@ pub struct DeviceLock {
 /// # Errors
 /// As for [`claim`].
 pub fn claim_device(device: &InterfaceName, limit: Duration) -> Result<DeviceLock, LockError> {
-    let path = state_path(DEVICES)?;
+    let (path, limit) = (state_path(DEVICES)?, within(limit));
     let file = match open(&path) {
         Ok(file) => file,
         // The folder is made by the first who needs it.

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use ovsdb::{Answer, Client, Condition, Error, Mutation, Operation, Row, Value};
 
+use super::patience::within;
 use super::{Cause, System, SystemError};
 use crate::apply::FailureKind;
 use crate::host::Host;
@@ -105,9 +106,9 @@ impl Switch {
     fn transact(&mut self, operations: &[Operation], limit: Duration) -> Result<Vec<Answer>, Error> {
         let client = match &mut self.client {
             Some(client) => client,
-            empty => empty.insert(Client::connect(&socket_path(), ANSWER_LIMIT)?),
+            empty => empty.insert(Client::connect(&socket_path(), within(ANSWER_LIMIT))?),
         };
-        client.renew(limit);
+        client.renew(within(limit));
         client.transact(DATABASE, operations)
     }
 

@@ -4,6 +4,7 @@
 
 use xenstore::{Client, DEFAULT_LIMIT, Result, StorePath};
 
+use super::patience::within;
 use crate::operation::StoreEntry;
 
 /// The connection to XenStore.
@@ -21,11 +22,15 @@ fn on_the_wire(entry: &StoreEntry) -> Result<(StorePath, Vec<u8>)> {
 }
 
 impl Store {
-    /// The client, connected now if it was not.
+    /// The client, connected now if it was not, or if that connection has failed: the daemon may have been started anew, and whoever waits
+    /// for us is to hear how it went.
     pub fn client(&mut self) -> Result<&mut Client> {
+        if self.0.as_ref().is_some_and(|client| !client.is_usable()) {
+            self.0 = None;
+        }
         match &mut self.0 {
             Some(client) => Ok(client),
-            empty => Ok(empty.insert(Client::connect(DEFAULT_LIMIT)?)),
+            empty => Ok(empty.insert(Client::connect(within(DEFAULT_LIMIT))?)),
         }
     }
 
@@ -33,7 +38,7 @@ impl Store {
     pub fn write(&mut self, entries: &[StoreEntry]) -> Result<()> {
         let values = entries.iter().map(on_the_wire).collect::<Result<Vec<_>>>()?;
         let client = self.client()?;
-        client.renew(DEFAULT_LIMIT);
+        client.renew(within(DEFAULT_LIMIT));
         match values.as_slice() {
             [] => Ok(()),
             [(path, value)] => client.write(path, value),
@@ -45,7 +50,7 @@ impl Store {
     pub fn connect(&mut self, courtesy: Option<&StoreEntry>, needed: &StoreEntry) -> Result<()> {
         let needed = on_the_wire(needed)?;
         let client = self.client()?;
-        client.renew(DEFAULT_LIMIT);
+        client.renew(within(DEFAULT_LIMIT));
         let Some(courtesy) = courtesy else { return client.write(&needed.0, &needed.1) };
         match client.write_many(&[on_the_wire(courtesy)?, needed.clone()]) {
             // One of the two was refused; which one does not matter, if the other is written now.
@@ -61,7 +66,7 @@ impl Store {
     pub fn remove(&mut self, path: &str) -> Result<xenstore::Removal> {
         let path = StorePath::parse(path)?;
         let client = self.client()?;
-        client.renew(DEFAULT_LIMIT);
+        client.renew(within(DEFAULT_LIMIT));
         client.remove(&path)
     }
 }
