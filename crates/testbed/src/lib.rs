@@ -14,6 +14,7 @@ pub mod ovn;
 pub mod probe;
 pub mod recording;
 pub mod refuse;
+pub mod refusal;
 pub mod state;
 pub mod talk;
 pub mod wire;
