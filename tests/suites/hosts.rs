@@ -211,6 +211,7 @@ fn a_kernel_without_ipv6() {
 #[test]
 fn strict_reverse_path_filters() {
     let host = all_work(prepared("for f in /proc/sys/net/ipv4/conf/*/rp_filter; do echo 1 >$f; done"));
+    assert_eq!(host.network("network-route start masquerade=yes").status, Some(0));
     for (place, address, gateway) in [(1, "192.168.2.2/24", "192.168.2.254"), (2, "192.168.3.2/24", "192.168.3.129")] {
         assert_eq!(host.vif(place, Hotplug::Online).status, Some(0));
         let guest = &host.guests[place].0;
@@ -243,7 +244,9 @@ fn early_at_boot_there_is_no_var() {
 
 #[test]
 fn run_is_full_or_read_only() {
-    let host = Host::new(prepared("mount -t tmpfs -o ro none /run/xen-network 2>/dev/null || { mkdir /run/xen-network; mount -t tmpfs -o ro none /run/xen-network; }"));
+    let host = Host::new(prepared(
+        "mount -t tmpfs -o ro none /run/xen-network 2>/dev/null || { mkdir /run/xen-network; mount -t tmpfs -o ro none /run/xen-network; }",
+    ));
     host.try_vif(0, Works);
     for words in NETWORKS {
         host.try_network(words, Says("/run/xen-network"));

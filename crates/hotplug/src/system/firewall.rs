@@ -109,6 +109,14 @@ impl Firewall {
         self.connection.get_or_open()
     }
 
+    /// The connection, where there can be one: a kernel without netfilter has nothing to look at.
+    fn connection_if_any(&mut self) -> Result<Option<&mut Connection>> {
+        match self.connection() {
+            Err(FirewallError::NfTables(error)) if error.is(Errno::EPROTONOSUPPORT) => Ok(None),
+            connection => connection.map(Some),
+        }
+    }
+
     /// Begins to masquerade; our table is made where it is not there yet.
     pub fn add_masquerade(&mut self, masquerade: &Masquerade) -> Result<()> {
         let connection = self.connection()?;
@@ -141,9 +149,10 @@ impl Firewall {
     /// What our own table masquerades.
     pub fn masquerades(&mut self) -> Result<BTreeSet<Masquerade>> {
         let mut seen = BTreeSet::new();
+        let Some(connection) = self.connection_if_any()? else { return Ok(seen) };
         for family in [Family::V4, Family::V6] {
             let set = set_of(family)?;
-            let elements = match self.connection()?.elements(&set, &[DataType::Interface], Ranges::None) {
+            let elements = match connection.elements(&set, &[DataType::Interface], Ranges::None) {
                 // A kernel without nf_tables holds nothing of ours.
                 Err(error) if error.is(Errno::EOPNOTSUPP) || error.is(Errno::EINVAL) => None,
                 elements => elements?,

@@ -24,6 +24,8 @@ pub use super::state::{RunDirectory, run_directory};
 
 /// Where the shell scripts keep theirs (`LOCK_BASEDIR`).
 const FOLDER: &str = "/var/run/xen-hotplug";
+/// The same folder, where /var is not mounted yet: /var/run is a link to /run on hosts that boot so.
+const EARLY_FOLDER: &str = "/run/xen-hotplug";
 /// How long to wait for a lock unless there is a reason for less: well below the 40 s after which libxl kills a hotplug program
 /// (`LIBXL_HOTPLUG_TIMEOUT`).
 pub const USUAL_LIMIT: Duration = Duration::from_secs(30);
@@ -124,7 +126,7 @@ impl Drop for Lock {
 /// # Errors
 /// When somebody else keeps it that long, or when its folder or file cannot be used.
 pub fn claim(name: LockName, limit: Duration) -> Result<Lock, LockError> {
-    claim_below(Path::new(FOLDER), name, within(limit))
+    claim_below(folder(), name, within(limit))
 }
 
 /// The file whose bytes stand for guests' interfaces. It stays, empty: who removed it could take it from under somebody.
@@ -186,11 +188,14 @@ fn place_of(device: &InterfaceName) -> i64 {
 /// Whether somebody holds a lock now. It is not made, and not kept.
 #[must_use]
 pub fn is_held(name: LockName) -> bool {
-    let opened = OpenOptions::new()
-        .read(true)
-        .custom_flags(libc::O_NOFOLLOW | libc::O_CLOEXEC)
-        .open(Path::new(FOLDER).join(name.file_name()));
+    let opened =
+        OpenOptions::new().read(true).custom_flags(libc::O_NOFOLLOW | libc::O_CLOEXEC).open(folder().join(name.file_name()));
     opened.is_ok_and(|file| matches!(Flock::lock(file, FlockArg::LockSharedNonblock), Err((_, Errno::EWOULDBLOCK))))
+}
+
+fn folder() -> &'static Path {
+    let usual = Path::new(FOLDER);
+    if usual.parent().is_some_and(Path::exists) { usual } else { Path::new(EARLY_FOLDER) }
 }
 
 fn claim_below(folder: &Path, name: LockName, limit: Duration) -> Result<Lock, LockError> {

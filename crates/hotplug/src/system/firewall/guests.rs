@@ -49,18 +49,12 @@ impl Obstacle {
 impl Firewall {
     /// The filter of an interface; nothing where it has none.
     pub fn guest_filter(&mut self, way: Way, device: &InterfaceName) -> Result<Option<GuestFilter>> {
-        match self.connection() {
-            Err(FirewallError::NfTables(error)) if error.is(Errno::EPROTONOSUPPORT) => Ok(None),
-            connection => guest_filter(connection?, way, device),
-        }
+        self.connection_if_any()?.map_or(Ok(None), |connection| guest_filter(connection, way, device))
     }
 
     /// The same, though somebody may have deleted one of its tables.
     pub fn guest_filter_left(&mut self, way: Way, device: &InterfaceName) -> Result<Option<GuestFilter>> {
-        match self.connection() {
-            Err(FirewallError::NfTables(error)) if error.is(Errno::EPROTONOSUPPORT) => Ok(None),
-            connection => filter_in_any_table(connection?, way, device),
-        }
+        self.connection_if_any()?.map_or(Ok(None), |connection| filter_in_any_table(connection, way, device))
     }
 
     /// What is wrong with the tables that hold this filter, as far as a glance at them and a look at each of its own elements tells.
@@ -92,10 +86,7 @@ impl Firewall {
 
     /// The name that the interface bears now which its driver called `device`, as far as a filter tells.
     pub fn new_name_of(&mut self, way: Way, device: &InterfaceName) -> Result<Option<InterfaceName>> {
-        let connection = match self.connection() {
-            Err(FirewallError::NfTables(error)) if error.is(Errno::EPROTONOSUPPORT) => return Ok(None),
-            connection => connection?,
-        };
+        let Some(connection) = self.connection_if_any()? else { return Ok(None) };
         let Some(family) = way.families().first() else { return Ok(None) };
         let is_it = |seen: &ElementSeen| {
             let noted = seen.element.comment.as_ref().and_then(|comment| comment.as_str().parse::<Noted>().ok());
