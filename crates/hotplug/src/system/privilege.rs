@@ -5,7 +5,7 @@ use nix::libc;
 
 /// What of root's powers a program keeps, as bits (include/uapi/linux/capability.h).
 ///
-/// Each of them is there for something: decision 21 says what fails without it. Programs that are started in turn (hooks, a DHCP server's
+/// Each of them is there for something: decision 24 says what fails without it. Programs that are started in turn (hooks, a DHCP server's
 /// script, `iptables-legacy`) get root's powers back, as far as whoever started us lets them (`cap_bprm_creds_from_file()` in Linux's
 /// security/commoncap.c).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
