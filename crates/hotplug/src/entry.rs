@@ -20,6 +20,7 @@ use nix::sys::stat::Mode;
 
 use crate::pass::{self, Pass};
 use crate::program::Program;
+use crate::system::privilege;
 
 /// Makes the `main` of an executable: `main!(PROGRAM, pass)`, with what [`pass::run`] takes. The executable needs `#![no_main]`, and
 /// `test = false` in Cargo.toml, as a test harness brings a `main` of its own.
@@ -49,6 +50,7 @@ pub unsafe fn enter(count: c_int, words: *const *const c_char, program: &'static
     // A reader that has gone away is no reason to die halfway.
     // SAFETY: no handler is installed, and no other thread runs yet.
     let _ = unsafe { signal(Signal::SIGPIPE, SigHandler::SigIgn) };
+    privilege::keep(program.powers);
     let count = usize::try_from(count).unwrap_or(0);
     // SAFETY: the caller promises that `words` leads to so many texts.
     let words = (0..count).map(|place| unsafe { CStr::from_ptr(*words.add(place)) });

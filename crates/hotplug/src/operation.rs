@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::dhcp::dnsmasq::Holder;
-use crate::firewall::{ForwardAccept, Masquerade};
+use crate::firewall::{ChainKeeper, ForwardAccept, Masquerade};
 use crate::guest_filter::GuestFilter;
 use crate::host::{Address, AdminState, Host, Link, Neighbour, PortSettings, Route, Rule, Switch};
 use crate::interface_name::InterfaceName;
@@ -387,6 +387,17 @@ pub enum Operation {
 }
 
 impl Operation {
+    /// Whether another program is started for it, or to take it back.
+    #[must_use]
+    pub fn starts_a_program(&self) -> bool {
+        match self {
+            Self::RunHooks(_) | Self::IfDown(_) | Self::IfUp(_) => true,
+            Self::Restart(service) => !matches!(service, Service::HangUp { .. }),
+            Self::AddForwardAccept(accept) | Self::DeleteForwardAccept(accept) => accept.chain.keeper == ChainKeeper::LegacyTables,
+            _ => false,
+        }
+    }
+
     /// What takes this act back on `host`, which is the host just before it: nothing where the act changes nothing, so that undoing never
     /// removes what was there before.
     ///

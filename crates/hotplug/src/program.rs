@@ -24,6 +24,8 @@ pub use vif_openvswitch::VIF_OPENVSWITCH;
 pub use vif_route::VIF_ROUTE;
 pub use xen_network::XEN_NETWORK;
 
+use crate::system::privilege::Powers;
+
 /// Every program, in the order a reader meets them.
 pub static PROGRAMS: [&Program; 8] =
     [&NETWORK_BRIDGE, &VIF_BRIDGE, &NETWORK_NAT, &VIF_NAT, &NETWORK_ROUTE, &VIF_ROUTE, &VIF_OPENVSWITCH, &XEN_NETWORK];
@@ -44,6 +46,8 @@ pub struct Program {
     pub description: &'static [&'static str],
     /// The commands, of which a call names one.
     pub commands: &'static [Command],
+    /// What it keeps of root's powers.
+    pub powers: Powers,
     /// Words after a command that are no variables.
     pub operands: &'static [Operand],
     /// The variables that have a meaning for it.

@@ -27,6 +27,7 @@ pub mod network_root;
 mod observe;
 mod ovsdb;
 pub mod patience;
+pub mod privilege;
 mod probe;
 mod release;
 mod route;

@@ -11,7 +11,7 @@ mod daemon;
 mod fault;
 mod tree;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
@@ -74,6 +74,8 @@ pub enum Change {
 struct Shared {
     tree: Tree,
     log: Vec<Change>,
+    /// What was looked at: absolute paths.
+    reads: BTreeSet<String>,
     faults: fault::Faults,
     /// The domain all clients belong to.
     domain: DomainId,
@@ -81,7 +83,7 @@ struct Shared {
 
 impl Shared {
     fn new(domain: DomainId) -> Shared {
-        Shared { tree: Tree::new(domain), log: Vec::new(), faults: fault::Faults::default(), domain }
+        Shared { tree: Tree::new(domain), log: Vec::new(), reads: BTreeSet::new(), faults: fault::Faults::default(), domain }
     }
 }
 
@@ -142,6 +144,11 @@ impl Server {
     /// All changes that were accepted, in their order.
     pub fn log(&self) -> Vec<Change> {
         self.lock().log.clone()
+    }
+
+    /// The absolute paths of all nodes that clients have asked about: values, children, permissions. The tests' own clients are among them.
+    pub fn reads(&self) -> BTreeSet<String> {
+        self.lock().reads.clone()
     }
 
     /// Forgets the changes so far.

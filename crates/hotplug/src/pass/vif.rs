@@ -18,7 +18,7 @@ use crate::request::antispoof::{Addresses, AntiSpoof, Suspect, Wishes};
 use crate::request::vif::{BackendKeys, Coming, Vif, VifCall, VifWords};
 use crate::system::lock::{self, DeviceLock, Lock};
 use crate::system::state::state_path;
-use crate::system::{System, hooks, patience};
+use crate::system::{System, hooks, patience, privilege};
 
 /// What is known of a call once XenStore has been asked.
 pub(super) struct Asked<'a> {
@@ -206,6 +206,9 @@ fn name_without_store(vif: &Vif, way: Way, system: &mut System) -> Option<Interf
 
 fn carry_out(invocation: &Invocation, vif: &Vif, plan: &Plan, host: Host, system: &mut System) -> Result<Report, Trouble> {
     // No journal: a vif that a killed run left half set up is set up whole by the next online, and taken down by offline.
+    if !plan.steps.iter().any(|step| step.operation.starts_a_program()) {
+        privilege::start_no_more();
+    }
     let mut run = Run::new(system, Journal::None);
     run.carry_out(plan, host)?;
     let summary = format!("{} {} of {}: done", invocation.program().name, invocation.command(), vif.device);

@@ -3,6 +3,7 @@
 use super::common::{LOG_FILE, RUN_DIRECTORY};
 use super::network::ANTISPOOF;
 use super::{Command, Entry, Example, Flag, Program, Source, Variable};
+use crate::system::privilege::Powers;
 
 const GIVEN: &[Source] = &[Source::Environment, Source::CommandLine];
 
@@ -64,6 +65,7 @@ pub static NETWORK_BRIDGE: Program = Program {
             description: &["Prints the bridge and its device, the ports, the addresses and the routes. Changes nothing."],
         },
     ],
+    powers: Powers::NETWORK_AND_SERVERS,
     operands: &[],
     variables: &[
         Variable {

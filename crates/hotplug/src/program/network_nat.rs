@@ -2,6 +2,7 @@
 
 use super::network::{ADVERTISEMENTS, ANTISPOOF, EXIT_STATUS, FILES, GIVEN, NETDEV, STATUS, STOP};
 use super::{Command, Example, Flag, Program, Variable};
+use crate::system::privilege::Powers;
 
 /// `network-nat`: lets guests reach the outside with the host's own address.
 pub static NETWORK_NAT: Program = Program {
@@ -30,6 +31,7 @@ pub static NETWORK_NAT: Program = Program {
         STOP,
         STATUS,
     ],
+    powers: Powers::NETWORK_AND_SERVERS,
     operands: &[],
     variables: &[
         NETDEV,

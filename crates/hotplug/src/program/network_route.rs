@@ -2,6 +2,7 @@
 
 use super::network::{ADVERTISEMENTS, ANTISPOOF, EXIT_STATUS, FILES, GIVEN, NETDEV, STATUS, STOP};
 use super::{Command, Example, Flag, Program, Variable};
+use crate::system::privilege::Powers;
 
 /// `network-route`: makes the host a router for its guests.
 pub static NETWORK_ROUTE: Program = Program {
@@ -28,6 +29,7 @@ pub static NETWORK_ROUTE: Program = Program {
         STOP,
         STATUS,
     ],
+    powers: Powers::NETWORK_AND_SERVERS,
     operands: &[],
     variables: &[
         NETDEV,

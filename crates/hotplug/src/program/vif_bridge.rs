@@ -3,6 +3,7 @@
 use super::common::LOG_FILE;
 use super::vif::{self, GIVEN, IP_OF_STORE};
 use super::{Command, Example, Flag, Program, Source, Variable};
+use crate::system::privilege::Powers;
 
 /// `vif-bridge`: makes a guest's network device the port of a bridge.
 pub static VIF_BRIDGE: Program = Program {
@@ -49,6 +50,7 @@ pub static VIF_BRIDGE: Program = Program {
             description: &["As offline does for a vif."],
         },
     ],
+    powers: Powers::NETWORK,
     operands: &[],
     variables: &[
         vif::VIF,

@@ -3,6 +3,7 @@
 use super::common::{LOG_FILE, RUN_DIRECTORY};
 use super::vif::{self, GIVEN, IP_OF_STORE, STORE_OR_GIVEN_MTU};
 use super::{Command, Example, Flag, Program, Variable};
+use crate::system::privilege::Powers;
 
 /// `vif-nat`: gives a guest's network device a link of its own in a private network behind dom0.
 pub static VIF_NAT: Program = Program {
@@ -37,6 +38,7 @@ pub static VIF_NAT: Program = Program {
         vif::ADD_ROUTED,
         vif::REMOVE_ROUTED,
     ],
+    powers: Powers::NETWORK_AND_SERVERS,
     operands: &[],
     variables: &[
         vif::VIF,

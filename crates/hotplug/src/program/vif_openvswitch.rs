@@ -3,6 +3,7 @@
 use super::common::LOG_FILE;
 use super::vif::{self, GIVEN};
 use super::{Command, Entry, Example, Flag, Program, Source, Variable};
+use crate::system::privilege::Powers;
 
 /// `vif-openvswitch`: makes a guest's network device the port of an Open vSwitch bridge.
 pub static VIF_OPENVSWITCH: Program = Program {
@@ -51,6 +52,7 @@ pub static VIF_OPENVSWITCH: Program = Program {
             description: &["As offline does for a vif."],
         },
     ],
+    powers: Powers::NETWORK_AND_SOCKETS,
     operands: &[],
     variables: &[
         vif::VIF,

@@ -3,6 +3,7 @@
 use super::common::{LOG_FILE, RUN_DIRECTORY};
 use super::vif::{self, GIVEN, IP_OF_STORE, STORE_OR_GIVEN_MTU};
 use super::{Command, Example, Flag, Program, Variable};
+use crate::system::privilege::Powers;
 
 /// `vif-route`: gives a guest's network device a link of its own to dom0, and routes.
 pub static VIF_ROUTE: Program = Program {
@@ -36,6 +37,7 @@ pub static VIF_ROUTE: Program = Program {
         vif::ADD_ROUTED,
         vif::REMOVE_ROUTED,
     ],
+    powers: Powers::NETWORK,
     operands: &[],
     variables: &[
         vif::VIF,

@@ -2,6 +2,7 @@
 
 use super::common::{LOG_FILE, RUN_DIRECTORY};
 use super::{Command, Entry, Example, Flag, Operand, Program, Source, Variable};
+use crate::system::privilege::Powers;
 
 const GIVEN: &[Source] = &[Source::CommandLine];
 
@@ -86,6 +87,7 @@ pub static XEN_NETWORK: Program = Program {
             ],
         },
     ],
+    powers: Powers::EXAMINATION,
     operands: &[Operand { command: "explain", value: "VIF", meaning: "The guest's interface, as vif1.0 or by its vifname." }],
     variables: &[
         Variable {

@@ -147,7 +147,7 @@ pub struct DeviceLock {
 /// # Errors
 /// As for [`claim`].
 pub fn claim_device(device: &InterfaceName, limit: Duration) -> Result<DeviceLock, LockError> {
-    let path = state_path(DEVICES)?;
+    let (path, limit) = (state_path(DEVICES)?, within(limit));
     let file = match open(&path) {
         Ok(file) => file,
         // The folder is made by the first who needs it.
@@ -163,7 +163,7 @@ pub fn claim_device(device: &InterfaceName, limit: Duration) -> Result<DeviceLoc
         l_len: 1,
         l_pid: 0,
     };
-    let (start, limit) = (Instant::now(), within(limit));
+    let start = Instant::now();
     let mut pause = FIRST_PAUSE;
     loop {
         match fcntl(&file, FcntlArg::F_OFD_SETLK(&byte)) {

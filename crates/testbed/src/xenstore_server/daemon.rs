@@ -297,6 +297,7 @@ fn answer_about_node(shared: &mut Shared, connection: &mut Connection, request: 
     };
     let reads = matches!(request.header.kind, Kind::Directory | Kind::DirectoryPart | Kind::Read | Kind::GetPermissions);
     if reads {
+        shared.reads.extend(request.path(domain));
         return look(&mut view, request, domain);
     }
     let change = change(&mut view, request, domain)?;
