@@ -222,6 +222,7 @@ macro_rules! killed {
 
 killed! {
     vif_bridge: "vif-bridge" 13 VifStage::bridged;
+    vif_bridge_hooks: "vif-bridge with hooks" 37 VifStage::hooked;
     vif_route: "vif-route" 13 VifStage::routed;
     vif_nat: "vif-nat" 23 VifStage::translated;
     network_bridge: "network-bridge" 127 Network::bridge;

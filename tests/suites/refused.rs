@@ -229,7 +229,7 @@ refused! {
     vif_bridge: "vif-bridge" 17 VifStage::bridged;
     vif_route: "vif-route" 19 VifStage::routed;
     vif_nat: "vif-nat" 29 VifStage::translated;
-    network_bridge: "network-bridge" 331 Network::bridge;
+    network_bridge: "network-bridge" 701 Network::bridge;
     network_nat: "network-nat" 97 Network::nat;
     network_route: "network-route" 71 Network::route;
 }

@@ -491,12 +491,12 @@ mod tests {
     #[test]
     fn mistakes_say_what_is_wrong_and_what_would_be_right() {
         for (line, sentence) in [
-            ("network-bridge", "the command is missing: say start, stop or status; network-bridge --help explains them"),
+            ("network-bridge", "the command is missing: say start, stop, repair or status; network-bridge --help explains them"),
             (
                 "network-bridge netdev=eth0",
-                "the command is missing: say start, stop or status; network-bridge --help explains them",
+                "the command is missing: say start, stop, repair or status; network-bridge --help explains them",
             ),
-            ("network-bridge restart", "unknown command \"restart\": network-bridge knows start, stop and status"),
+            ("network-bridge restart", "unknown command \"restart\": network-bridge knows start, stop, repair and status"),
             (
                 "network-bridge start --fast",
                 "unknown option \"--fast\": network-bridge knows --dry-run, --json, --help and --version",

@@ -339,8 +339,8 @@ fn takes_descriptor(number: u64) -> bool {
 /// What a call of this kind may really answer, as its page in section 2 of the manual lists.
 fn faults_of(number: u64, target: Option<Target>, second: u64, third: u64) -> Vec<Fault> {
     use Errno::{
-        EACCES, EADDRINUSE, EAFNOSUPPORT, EAGAIN, EBUSY, ECONNREFUSED, ECONNRESET, EEXIST, EINTR, EINVAL, EIO, EMFILE, ENOBUFS,
-        ENOENT, ENOLCK, ENOMEM, ENOPROTOOPT, ENOSPC, EOPNOTSUPP, EPERM, EPIPE, EROFS,
+        EACCES, EADDRINUSE, EAFNOSUPPORT, EAGAIN, EBUSY, ECONNREFUSED, ECONNRESET, EINTR, EINVAL, EIO, EMFILE, ENOBUFS, ENOENT,
+        ENOLCK, ENOMEM, ENOPROTOOPT, ENOSPC, EOPNOTSUPP, EPERM, EPIPE, EROFS,
     };
     let refused = |list: &[Errno]| list.iter().copied().map(Fault::Refused).collect::<Vec<_>>();
     let with = |list: &[Errno], more: &[Fault]| [refused(list), more.to_vec()].concat();
@@ -358,11 +358,11 @@ fn faults_of(number: u64, target: Option<Target>, second: u64, third: u64) -> Ve
         ("write" | "sendto" | "sendmsg", Some(Target::Datagrams)) => refused(&[EAGAIN, ECONNREFUSED, ENOBUFS]),
         // EINVAL or EOPNOTSUPP from nf_tables would say that the kernel has no such thing at all, and so nothing of ours.
         ("sendto", Some(Target::Netlink { protocol: libc::NETLINK_NETFILTER })) => {
-            with(&[ENOBUFS, EPERM], &[EPERM, EBUSY, ENOMEM, EEXIST].map(Fault::Netlink))
+            with(&[ENOBUFS, EPERM], &[EPERM, EBUSY, ENOMEM].map(Fault::Netlink))
         }
         ("sendto", Some(Target::Netlink { .. })) => {
-            // ENODEV would say that the device has gone: it has to go for that, which is another test.
-            let answers = [EPERM, EBUSY, ENOMEM, EEXIST, EINVAL, EOPNOTSUPP].map(Fault::Netlink);
+            // ENODEV and EEXIST would tell of a host that is another one: those are other tests (races, what is in the way).
+            let answers = [EPERM, EBUSY, ENOMEM, EINVAL, EOPNOTSUPP].map(Fault::Netlink);
             with(&[ENOBUFS, EPERM], &answers)
         }
         ("recvfrom" | "recvmsg", Some(Target::Netlink { .. })) => with(&[EINTR, EAGAIN], &[Fault::DoneAllTheSame(ENOBUFS)]),

@@ -212,6 +212,16 @@ impl VifStage {
         Self::new(nic, Some("xenbr0"), &[])
     }
 
+    /// The same, with a hook that bash sources, and a native one.
+    pub fn hooked() -> Self {
+        let stage = Self::bridged();
+        let folder = format!("{SCRIPTS}/vif-post.d");
+        let machine = stage.dom0.machine();
+        machine.write_program(format!("{folder}/10-log.hook"), "log debug \"$command of $vif\"\nreturn\n").unwrap();
+        machine.write_program(format!("{folder}/20-true.exec"), "#!/bin/sh\nexit 0\n").unwrap();
+        stage
+    }
+
     /// A routed link with IPv4 and IPv6.
     pub fn routed() -> Self {
         let nic = Nic { antispoof: Some("strict".to_owned()), ..Nic::routed("vif-route", "192.168.1.101 2001:db8:1::101") };

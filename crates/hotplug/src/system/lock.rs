@@ -110,14 +110,18 @@ impl From<StateError> for LockError {
 #[derive(Debug)]
 pub struct Lock {
     path: PathBuf,
-    // Closed, and thereby let go, after `drop` has unlinked the path.
-    _file: Flock<File>,
+    // There until `drop`.
+    file: Option<Flock<File>>,
 }
 
 impl Drop for Lock {
     fn drop(&mut self) {
         // Only a holder may unlink the path, and we are it. Left behind, an empty file does no harm.
         let _ = fs::remove_file(&self.path);
+        // What cannot be let go goes with this process: to drop it would be to panic (nix::fcntl::Flock).
+        if let Some(Err((held, _))) = self.file.take().map(Flock::unlock) {
+            std::mem::forget(held);
+        }
     }
 }
 
@@ -206,7 +210,7 @@ fn claim_below(folder: &Path, name: LockName, limit: Duration) -> Result<Lock, L
     loop {
         let file = open(&path)?;
         match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
-            Ok(file) if stands_at(&file, &path) => return Ok(Lock { path, _file: file }),
+            Ok(file) if stands_at(&file, &path) => return Ok(Lock { path, file: Some(file) }),
             // Its holder removed it between our opening and our locking it.
             Ok(_) => continue,
             Err((file, Errno::EWOULDBLOCK)) if start.elapsed() >= limit => {
@@ -326,7 +330,7 @@ mod tests {
         drop(shell.stdin.take());
         let lock = claim_below(folder.path(), LockName::Iptables, LIMIT).unwrap();
         assert!(shell.wait().unwrap().success());
-        assert!(stands_at(&lock._file, &folder.path().join("iptables")));
+        assert!(stands_at(lock.file.as_ref().unwrap(), &folder.path().join("iptables")));
     }
 
     #[test]

@@ -30,7 +30,11 @@ pub(super) fn read(sysctl: &Sysctl) -> io::Result<Option<String>> {
         Ok(length) => {
             let text = bytes.get(..length).and_then(|bytes| std::str::from_utf8(bytes).ok());
             let text = text.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "it is not text"))?;
-            Ok(Some(text.trim_end_matches('\n').to_owned()))
+            match text.strip_suffix('\n') {
+                Some(value) => Ok(Some(value.to_owned())),
+                None if text.is_empty() => Ok(Some(String::new())),
+                None => Err(io::Error::new(io::ErrorKind::InvalidData, "its value is cut short")),
+            }
         }
     }
 }
