@@ -147,7 +147,8 @@ impl GuestFilter {
         elements.extend((self.strictness == Strictness::Strict).then(|| (GuestSet::Strict, by_device())));
         elements.extend((self.tags == Tags::Allowed).then(|| (GuestSet::Tagged, by_device())));
         let pieces = self.addresses.iter().flat_map(|network| pieces(*network)).chain([Piece::Address(self.link_local().into())]);
-        elements.extend(pieces.map(|piece| (piece.set(), Element::new([device.clone(), mac.clone(), piece.field()]))));
+        let key = |piece: Piece| [device.clone(), mac.clone()].into_iter().chain(piece.field());
+        elements.extend(pieces.map(|piece| (piece.set(), Element::new(key(piece)))));
         // Two of its networks may overlap.
         elements.sort();
         elements.dedup();
@@ -258,17 +259,21 @@ impl Piece {
             Self::Address(IpAddr::V4(_)) => GuestSet::Ip4,
             Self::Network(IpAddr::V4(_), _) => GuestSet::Networks4,
             Self::Address(IpAddr::V6(_)) => GuestSet::Ip6,
-            Self::Network(IpAddr::V6(_), _) => GuestSet::Networks6,
+            Self::Network(IpAddr::V6(_), bits) => GuestSet::Networks6(bits),
         }
     }
 
-    fn field(self) -> Field {
-        let value = match self {
+    /// Its part of a key; nothing where everything is the network of so many bits.
+    fn field(self) -> Option<Field> {
+        Some(Field::Exact(match self {
+            Self::Address(IpAddr::V6(address)) => Value::Bytes(address.octets().to_vec()),
+            Self::Network(IpAddr::V6(_), 0) => return None,
+            Self::Network(IpAddr::V6(address), bits) => {
+                Value::Bytes(address.octets().into_iter().take(usize::from(bits / 8)).collect())
+            }
             Self::Address(address) => Value::from(address),
             Self::Network(address, bits) => Value::network(address, bits),
-        };
-        // Sets of IPv6 hold bytes: see [`GuestSet::key`].
-        Field::Exact(if let Value::Ipv6Address(address) = value { Value::Bytes(address.octets().to_vec()) } else { value })
+        }))
     }
 }
 
@@ -303,6 +308,9 @@ fn from_number(number: u128, family_of: IpNetwork) -> IpAddr {
 /// What an element of one of the sets of addresses stands for: the way back from [`GuestFilter::elements`].
 #[must_use]
 pub fn address_of(set: GuestSet, element: &Element) -> Option<IpNetwork> {
+    if set == GuestSet::Networks6(0) {
+        return Ipv6Network::new(Ipv6Addr::UNSPECIFIED, 0).ok().map(IpNetwork::V6);
+    }
     let [_, _, Field::Exact(value)] = element.key.as_slice() else { return None };
     match (set, value) {
         (GuestSet::Ip4, Value::Ipv4Address(address)) => Some(IpNetwork::from(IpAddr::from(*address))),
@@ -311,9 +319,9 @@ pub fn address_of(set: GuestSet, element: &Element) -> Option<IpNetwork> {
             let [a, b, c, bits] = address.octets();
             IpNetwork::new(Ipv4Addr::new(a, b, c, 0).into(), bits).ok()
         }
-        (GuestSet::Networks6, Value::Bytes(bytes)) => {
-            let mut octets = *bytes.first_chunk::<16>()?;
-            let bits = std::mem::take(octets.last_mut()?);
+        (GuestSet::Networks6(bits), Value::Bytes(bytes)) => {
+            let mut octets = [0; 16];
+            octets.iter_mut().zip(bytes).for_each(|(octet, byte)| *octet = *byte);
             Ipv6Network::new(octets.into(), bits).ok().map(IpNetwork::V6)
         }
         _ => None,
@@ -357,10 +365,10 @@ mod tests {
                 "links \"vif1.0\"",
                 "strict \"vif1.0\"",
                 "macs \"vif1.0\" . 00:16:3e:01:02:03",
-                "inner-macs \"vif1.0\" . 0x00163e010203",
+                "inner-macs \"vif1.0\" . 0x163e010203",
                 "addresses4 \"vif1.0\" . 00:16:3e:01:02:03 . 192.0.2.7",
                 "addresses6 \"vif1.0\" . 00:16:3e:01:02:03 . 0xfe8000000000000002163efffe010203",
-                "networks6 \"vif1.0\" . 00:16:3e:01:02:03 . 0x20010db8000100000000000000000040",
+                "networks6-64 \"vif1.0\" . 00:16:3e:01:02:03 . 0x20010db800010000",
             ]
         );
     }

@@ -18,8 +18,15 @@ fn name(text: &str) -> InterfaceName {
     text.parse().unwrap()
 }
 
+/// The ruleset once nothing in it is about to end, as the elements of a guest are that has just gone.
 fn ruleset_of(machine: &Machine) -> String {
-    machine.run("nft", ["--stateless", "--numeric-priority", "list", "ruleset"]).unwrap()
+    let list = || machine.run("nft", ["--stateless", "--numeric-priority", "list", "ruleset"]);
+    let is_ending = |text: &str| {
+        let spans = text.split(" timeout ").skip(1);
+        spans.into_iter().any(|rest| rest.trim_start_matches(|c: char| c.is_ascii_digit()).starts_with("ms"))
+    };
+    wait_for("elements to end", Duration::from_secs(2), || Ok(!is_ending(&list()?))).unwrap();
+    list().unwrap()
 }
 
 /// Text with every run of white space as one space: nft breaks lines between elements by rules of its own.

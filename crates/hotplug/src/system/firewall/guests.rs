@@ -8,7 +8,7 @@ use nix::errno::Errno;
 
 use super::guest_tables::{self, Tables};
 use super::{Firewall, FirewallError, Result};
-use crate::guest_filter::{Damage, GuestFilter, GuestSet, Noted, Way, Wrong, address_of, ruleset};
+use crate::guest_filter::{Damage, GuestFilter, GuestSet, IPV6_LENGTHS, Noted, Way, Wrong, address_of, ruleset};
 use crate::interface_name::InterfaceName;
 
 /// How often the kernel is asked again after somebody else changed what we had just looked at.
@@ -353,7 +353,8 @@ fn addresses_of(connection: &mut Connection, filter: &GuestFilter) -> Result<Vec
     let Some(family) = filter.way.families().first() else { return Ok(vec![]) };
     let own = IpNetwork::from(std::net::IpAddr::from(filter.link_local()));
     let mut addresses = vec![];
-    for set in [GuestSet::Ip4, GuestSet::Networks4, GuestSet::Ip6, GuestSet::Networks6] {
+    let networks6 = IPV6_LENGTHS.map(GuestSet::Networks6);
+    for set in [GuestSet::Ip4, GuestSet::Networks4, GuestSet::Ip6].into_iter().chain(networks6) {
         let seen = list(connection, *family, set)?;
         let of_device = seen.iter().filter(|seen| device_of(&seen.element).as_ref() == Some(&filter.device));
         addresses.extend(of_device.filter_map(|seen| address_of(set, &seen.element)).filter(|address| *address != own));
