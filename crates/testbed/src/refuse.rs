@@ -404,11 +404,7 @@ mod tests {
         let write = places.iter().find(|place| place.name == "write file").unwrap();
         let outcome = run_with(&machine, &program, write, Fault::Refused(Errno::ENOSPC)).unwrap();
         assert_eq!((outcome.ending, outcome.met), (Ending::Exited(0), Met::Yes));
-        assert!(
-            outcome.complaint.contains("No space left on device") && outcome.complaint.contains("failed"),
-            "{}",
-            outcome.complaint
-        );
+        assert!(outcome.complaint.contains("failed"), "{}", outcome.complaint);
         assert_eq!(machine.read_file("/run/one").unwrap(), "");
         let outcome = run_with(&machine, &program, write, Fault::Short).unwrap();
         assert_eq!(outcome.ending, Ending::Exited(0));

@@ -81,7 +81,7 @@ host_state() {
     grep -s . /proc/sys/net/ipv[46]/conf/*/{forwarding,proxy_arp,proxy_ndp,accept_ra} || :
     nft list ruleset
     # libxl's own records, in /run/xen, are none of ours.
-    find /run /var/lib/xen /var/lock/ -type f ! -path '/run/test/*' ! -path '/run/xen/*' ! -name '*.pid'
+    find /run /var/lib/xen /var/lock/ -type f ! -path '/run/test/*' ! -path '/run/xen/*' ! -name '*.pid' ! -name devices.lock
     xenstore-ls -f
   } | normalise
 }

@@ -20,6 +20,7 @@ const SETUID: u32 = 1 << 7;
 const NET_BIND_SERVICE: u32 = 1 << 10;
 const NET_ADMIN: u32 = 1 << 12;
 const NET_RAW: u32 = 1 << 13;
+const SYS_PTRACE: u32 = 1 << 19;
 const SYS_ADMIN: u32 = 1 << 21;
 
 impl Powers {
@@ -31,8 +32,8 @@ impl Powers {
     /// server's own script needs: as the unit xen-network@ has it.
     pub const NETWORK_AND_SERVERS: Self =
         Self(NET_ADMIN | NET_RAW | NET_BIND_SERVICE | KILL | CHOWN | FOWNER | DAC_OVERRIDE | SETUID | SETGID);
-    /// The same, and a network namespace to try things out in.
-    pub const EXAMINATION: Self = Self(Self::NETWORK_AND_SERVERS.0 | SYS_ADMIN);
+    /// The same, a network namespace to try things out in, and a look at the one that another program is in (`ptrace_may_access()`).
+    pub const EXAMINATION: Self = Self(Self::NETWORK_AND_SERVERS.0 | SYS_ADMIN | SYS_PTRACE);
 }
 
 /// Keeps `powers` and gives up all others. Who has fewer, as in a container, or as a user who only looks, keeps what he has.
@@ -78,9 +79,7 @@ mod tests {
 
     #[test]
     fn nothing_else_is_kept() {
-        if !nix::unistd::geteuid().is_root() {
-            return;
-        }
+        assert!(nix::unistd::geteuid().is_root(), "only root has powers to give up: run the tests as root");
         let status = status_after(|| keep(Powers::NETWORK));
         for set in ["CapEff", "CapPrm"] {
             assert_eq!(field(&status, set), "0000000000001000", "{set}");
