@@ -7,7 +7,7 @@
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
-/// What all waits of a call of a vif program may take together. What is then still to be done gets [`AT_LEAST`] for each wait, so that the
+/// What all waits of a call of a vif program may take together. What is then still to be done gets one second for each wait, so that the
 /// call can be taken back and the toolstack told, in good time before the 40 s.
 pub const OF_A_VIF: Duration = Duration::from_secs(25);
 /// The least that a wait is given: a neighbour that lives answers in much less.
