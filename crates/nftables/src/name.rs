@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 /// Longest name of a table, chain or set in bytes: `NFT_NAME_MAXLEN` less the closing zero.
 const NAME_MAX: usize = 255;
@@ -40,7 +41,10 @@ impl std::error::Error for InvalidName {}
 /// A name that is parsed has the form that nft reads back: a letter or `_`, then letters, digits and `/`, `-`, `_`, `.`, 255 bytes at
 /// most. A name that the kernel told may be anything, because programs other than nft make names too; it prints with escapes then.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Name(Box<[u8]>);
+pub struct Name(
+    // Every element and every rule says where it belongs: most names are copies.
+    Arc<[u8]>,
+);
 
 impl Name {
     /// A name as the kernel told it.
@@ -84,7 +88,7 @@ impl fmt::Debug for Name {
 ///
 /// The rules are those of `dev_valid_name()` (net/core/dev.c), and only printable ASCII, so that it disturbs no terminal.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct InterfaceName(Box<str>);
+pub struct InterfaceName(Arc<str>);
 
 impl InterfaceName {
     /// The name as text.

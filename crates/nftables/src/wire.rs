@@ -30,18 +30,26 @@ const NLA_F_NESTED: u16 = 0x8000;
 const NLA_TYPE_MASK: u16 = 0x3fff;
 
 /// Attributes being written.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Writer {
     bytes: Vec<u8>,
     size: Size,
 }
 
 /// Whether all attributes fit the 16 bits of their length.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Size {
-    #[default]
     Fits,
     TooLarge,
+}
+
+/// Room for what most messages say, in bytes, so that they do not move while they are written.
+const USUAL_BODY: usize = 256;
+
+impl Default for Writer {
+    fn default() -> Self {
+        Self { bytes: Vec::with_capacity(USUAL_BODY), size: Size::Fits }
+    }
 }
 
 impl Writer {
@@ -75,14 +83,15 @@ impl Writer {
 
     fn framed(&mut self, kind: u16, content: impl FnOnce(&mut Self)) {
         let start = self.bytes.len();
-        self.bytes.extend_from_slice(&[0; 2]);
-        self.bytes.extend_from_slice(&kind.to_ne_bytes());
+        let [low, high] = kind.to_ne_bytes();
+        self.bytes.extend_from_slice(&[0, 0, low, high]);
         content(self);
         match u16::try_from(self.bytes.len() - start) {
             Ok(length) => self.bytes[start..start + 2].copy_from_slice(&length.to_ne_bytes()),
             Err(_) => self.size = Size::TooLarge,
         }
-        self.bytes.resize(self.bytes.len().next_multiple_of(4), 0);
+        let padding = self.bytes.len().wrapping_neg() % 4;
+        self.bytes.extend_from_slice(&[0; 3][..padding]);
     }
 
     /// The attributes, or nothing where one of them is larger than netlink can say.
@@ -94,13 +103,12 @@ impl Writer {
 /// Appends a message to `packet`.
 pub(crate) fn append_message(packet: &mut Vec<u8>, kind: u16, flags: u16, sequence: u32, family: u8, resource: u16, body: &[u8]) {
     let length = u32::try_from(HEADER + FAMILY_HEADER + body.len()).unwrap_or(u32::MAX);
-    packet.extend_from_slice(&length.to_ne_bytes());
-    packet.extend_from_slice(&kind.to_ne_bytes());
-    packet.extend_from_slice(&flags.to_ne_bytes());
-    packet.extend_from_slice(&sequence.to_ne_bytes());
-    packet.extend_from_slice(&[0; 4]); // The sender's port: the kernel fills it in.
-    packet.extend_from_slice(&[family, 0]); // NFNETLINK_V0
-    packet.extend_from_slice(&resource.to_be_bytes());
+    let ([l0, l1, l2, l3], [k0, k1], [f0, f1]) = (length.to_ne_bytes(), kind.to_ne_bytes(), flags.to_ne_bytes());
+    let ([s0, s1, s2, s3], [r0, r1]) = (sequence.to_ne_bytes(), resource.to_be_bytes());
+    // The four zeros are the sender's port, which the kernel fills in; the one behind the family is NFNETLINK_V0.
+    let header = [l0, l1, l2, l3, k0, k1, f0, f1, s0, s1, s2, s3, 0, 0, 0, 0, family, 0, r0, r1];
+    packet.reserve(header.len() + body.len());
+    packet.extend_from_slice(&header);
     packet.extend_from_slice(body); // Attributes are padded already.
 }
 

@@ -40,9 +40,6 @@ fn decide(asked: &Asked<'_>, system: &mut System, routing: Routing) -> Result<De
         Routing::Plain => Some(memory(asked)?),
         Routing::Translated => None,
     };
-    if let (Mode::Act, Some(memory)) = (asked.invocation.mode(), &memory) {
-        sweep_beside(&memory.path);
-    }
     match asked.call.coming {
         Coming::Comes => comes(asked, system, routing, memory.as_ref()),
         Coming::Goes => goes(asked, system, routing, memory.as_ref()),
@@ -53,6 +50,13 @@ fn decide(asked: &Asked<'_>, system: &mut System, routing: Routing) -> Result<De
 fn memory(asked: &Asked<'_>) -> Result<Memory, Refusal> {
     let path = state_path(&format!("{}.json", asked.call.device)).map_err(unusable)?;
     Ok(Memory { path })
+}
+
+/// Removes what a killed run has left half written of it. Of use to who writes it, and to who leaves nothing behind.
+fn sweep(memory: Option<&Memory>) {
+    if let Some(memory) = memory {
+        sweep_beside(&memory.path);
+    }
 }
 
 fn unusable(error: StateError) -> Refusal {
@@ -75,6 +79,7 @@ fn comes(asked: &Asked<'_>, system: &mut System, routing: Routing, memory: Optio
     };
     if recipe::leaves_something(&routed) && asked.invocation.mode() == Mode::Act {
         run_directory().map_err(unusable)?;
+        sweep(memory);
     }
     let mut host = observe(asked, system, memory)?;
     if let Some(name) = asked.vif.leftover(&host).map(|link| link.name.clone()) {
@@ -108,6 +113,9 @@ fn comes(asked: &Asked<'_>, system: &mut System, routing: Routing, memory: Optio
 }
 
 fn goes(asked: &Asked<'_>, system: &mut System, routing: Routing, memory: Option<&Memory>) -> Result<Decision, Trouble> {
+    if asked.invocation.mode() == Mode::Act {
+        sweep(memory);
+    }
     let mut host = observe(asked, system, memory)?;
     let mut found = Found::default();
     if routing == Routing::Translated {
