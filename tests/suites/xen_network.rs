@@ -10,9 +10,9 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use host::Host;
+use testbed::bench::status::crowd;
 use testbed::guest::{Guest, Hotplug, Nic, Outcome};
 use testbed::machine::workspace;
-use xenstore::StorePath;
 
 #[test]
 fn healthy_hosts_of_every_mode_have_no_finding() {
@@ -894,36 +894,12 @@ fn guard_leaves_guests_that_come_and_go_to_their_programs() {
 // Many guests
 
 /// How many interfaces a large host has.
-const MANY: usize = 500;
+const MANY: u16 = 500;
 
 #[test]
 fn a_host_with_many_guests_is_shown_whole() {
     let host = Host::bridged();
-    let mut lines = String::new();
-    for number in 0..MANY {
-        let domain = 100 + number;
-        lines += &format!("link add name vif{domain}.0 address fe:ff:ff:ff:ff:ff type veth peer name end{number}\n");
-        lines += &format!("link set vif{domain}.0 master eth0 up\nlink set end{number} up\n");
-    }
-    host.machine().write_file("/run/batch", lines).unwrap();
-    host.ip("-batch /run/batch");
-    let mut client = host.dom0.store().client().unwrap();
-    for number in 0..MANY {
-        let domain = 100 + number;
-        let backend = format!("/local/domain/0/backend/vif/{domain}/0");
-        let nodes = [
-            (format!("/local/domain/{domain}/name"), format!("guest{number}")),
-            (format!("/local/domain/{domain}/vm"), format!("/vm/{number}")),
-            (format!("{backend}/script"), "/etc/xen/scripts/vif-bridge".to_owned()),
-            (format!("{backend}/state"), "4".to_owned()),
-            (format!("{backend}/hotplug-status"), "connected".to_owned()),
-            (format!("{backend}/mac"), format!("00:16:3e:01:{:02x}:{:02x}", number / 256, number % 256)),
-            (format!("{backend}/bridge"), "eth0".to_owned()),
-            (format!("{backend}/ip"), format!("10.1.{}.{}", number / 250, number % 250 + 1)),
-        ];
-        let nodes: Vec<_> = nodes.into_iter().map(|(path, value)| (StorePath::parse(&path).unwrap(), value.into_bytes())).collect();
-        client.write_many(&nodes).unwrap();
-    }
+    crowd(&host.dom0, "eth0", MANY).unwrap();
     host.shell("xen-network reload");
     for (words, rounds) in [("status", 9), ("status --json", 5), ("doctor", 3)] {
         let mut times: Vec<Duration> = (0..rounds).map(|_| Outcome::of(&mut host.tool(words)).unwrap().duration).collect();
@@ -931,7 +907,7 @@ fn a_host_with_many_guests_is_shown_whole() {
         println!("xen-network {words}, {} interfaces: {:?} (median of {rounds}, nsenter(1) included)", MANY + 2, times[rounds / 2]);
     }
     let text = host.says("status");
-    assert_eq!(text.lines().filter(|line| line.contains(" (domain ")).count(), MANY + 2);
-    assert_eq!(host.json("status")["store"]["vifs"].as_array().unwrap().len(), MANY + 2);
+    assert_eq!(text.lines().filter(|line| line.contains(" (domain ")).count(), usize::from(MANY) + 2);
+    assert_eq!(host.json("status")["store"]["vifs"].as_array().unwrap().len(), usize::from(MANY) + 2);
     host.assert_healthy();
 }
