@@ -188,6 +188,29 @@ fn the_guest_filter_has_a_guest_that_is_gone() {
 }
 
 #[test]
+fn an_interface_with_a_name_of_its_own_is_called_by_it_and_cleared_away_by_it() {
+    let mut host = Host::bridged();
+    let nic = Nic { vifname: Some("mail0".to_owned()), ip: Some("192.168.1.103".to_owned()), ..Nic::on_bridge("eth0") };
+    host.start_guest(3, "mail", nic);
+    host.assert_healthy();
+    assert_eq!(host.shell("xen-network gc"), "nothing of ours is left over\n");
+    host.ip("link set mail0 down");
+    let found = host.assert_found("vif-down");
+    assert_eq!(found[0]["what"], "mail0 of mail (domain 3) is down");
+    host.assert_mended_by_typing("vif-down");
+    for name in ["mail0", "vif3.0"] {
+        assert!(host.says(&format!("explain {name} to=192.168.1.1")).starts_with("mail0 of mail (domain 3)"));
+    }
+    let (_, vif) = host.guests.last().unwrap();
+    vif.disappear().unwrap();
+    vif.remove_store().unwrap();
+    let found = host.assert_found("orphan-filter");
+    assert!(found[0]["what"].as_str().unwrap().contains("mail0"), "{found:#?}");
+    host.assert_mended_by_typing("orphan-filter");
+    host.assert_healthy();
+}
+
+#[test]
 fn two_guests_have_one_address() {
     let host = Host::bridged();
     host.backend(2, "ip", "192.168.1.102 192.168.1.101");

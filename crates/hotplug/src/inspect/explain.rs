@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use serde::Serialize;
 
-use super::model::{Backend, Device, Examined, PortState, Wiring};
+use super::model::{Backend, Device, Examined, PortState, Seen, Wiring};
 use super::paint::{Hue, Sign, Style};
 use super::prescription;
 use crate::firewall::{Masquerade, Traffic};
@@ -332,9 +332,9 @@ fn translation(examined: &Examined, question: &Question<'_>, family: Family, out
 
 /// The answer as text.
 #[must_use]
-pub fn text(question: &Question<'_>, stations: &[Station], style: Style) -> String {
+pub fn text(seen: &Seen, question: &Question<'_>, stations: &[Station], style: Style) -> String {
     let vif = question.vif;
-    let mut text = style.paint(Hue::Name, &format!("{} of {}", vif.kernel_name(), vif.guest_words()));
+    let mut text = style.paint(Hue::Name, &seen.words_of(vif));
     let details = [
         vif.uuid.as_ref().map(|uuid| format!("UUID {uuid}")),
         vif.mac.map(|mac| mac.to_string()),

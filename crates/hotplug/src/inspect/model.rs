@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use ipnetwork::IpNetwork;
 use serde::Serialize;
 
+use crate::dhcp::dhcpd::{Dhcpd, HostLine};
 use crate::firewall::{DroppingChain, ForwardAccept, Masquerade};
 use crate::guest_filter::{Damage, GuestFilter};
 use crate::host::{Address, Link, Neighbour, Route, Switch};
@@ -350,6 +351,18 @@ impl Seen {
         vif.device_names().find_map(|name| self.device(&name))
     }
 
+    /// What a guest's interface is called: as its device is, or as the driver would call it.
+    #[must_use]
+    pub fn name_of(&self, vif: &Backend) -> String {
+        self.device_of(vif).map_or_else(|| vif.kernel_name(), |device| device.link.name.to_string())
+    }
+
+    /// A guest's interface in a few words: its name, and whose it is.
+    #[must_use]
+    pub fn words_of(&self, vif: &Backend) -> String {
+        format!("{} of {}", self.name_of(vif), vif.guest_words())
+    }
+
     /// The guest's interface that a device belongs to, itself or as the emulated twin.
     #[must_use]
     pub fn vif_of(&self, device: &InterfaceName) -> Option<&Backend> {
@@ -492,6 +505,17 @@ pub struct GuestFile {
     pub address: Ipv4Addr,
 }
 
+/// ISC dhcpd, which knows guests from a file of ours.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DhcpdSeen {
+    /// The server.
+    pub server: Dhcpd,
+    /// The guests in the file.
+    pub guests: Vec<HostLine>,
+    /// What stands in the server's files.
+    pub files: BTreeMap<PathBuf, Option<String>>,
+}
+
 /// What lies at the path of a program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ProgramState {
@@ -611,6 +635,8 @@ pub struct Examined {
     pub dnsmasq: DhcpServer,
     /// dnsmasq's file with its process id, where it keeps one.
     pub dnsmasq_pid_file: Option<PathBuf>,
+    /// ISC dhcpd, where a file of ours names guests to it.
+    pub dhcpd: Option<DhcpdSeen>,
     /// The last complaints of the programs in Xen's log, oldest first.
     pub complaints: Vec<String>,
 }
@@ -634,6 +660,7 @@ impl Examined {
             managed: vec![],
             dnsmasq: DhcpServer::NotAsked,
             dnsmasq_pid_file: None,
+            dhcpd: None,
             complaints: vec![],
         }
     }

@@ -5,7 +5,7 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use super::dhcp::dnsmasq_pid_file;
+use super::dhcp::{dhcpd_with_guests, dnsmasq_pid_file};
 use super::files::Files;
 use super::guests::Detail;
 use super::lock::{self, LockName};
@@ -72,6 +72,7 @@ impl System {
             managed: managed(&seen, &remembered),
             dnsmasq: dhcp_server(&files, &remembered),
             dnsmasq_pid_file: dnsmasq_pid_file(),
+            dhcpd: dhcpd_with_guests(),
             complaints: complaints(&files),
             remembered,
             seen,

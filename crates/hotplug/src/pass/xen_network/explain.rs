@@ -30,7 +30,7 @@ pub(super) fn explain(invocation: &Invocation, system: &mut System) -> Result<Re
     let question = Question { vif, from, to, way };
     let stations = stations(&examined, &question);
     Ok(Report::printed(match invocation.format() {
-        Format::Text => text(&question, &stations, style()),
+        Format::Text => text(&examined.seen, &question, &stations, style()),
         Format::Json => {
             format!("{:#}\n", serde_json::json!({ "vif": vif, "from": question.from, "to": to, "stations": stations }))
         }
@@ -51,7 +51,7 @@ fn find<'a>(examined: &'a Examined, name: &str) -> Result<&'a Backend, Refusal> 
         Err(reason) => return Err(Refusal::plain(format!("{reason}; without it nothing is known of guests"))),
     };
     vifs.iter().find(|vif| vif.device_names().any(|own| own == name)).ok_or_else(|| {
-        let known: Vec<String> = vifs.iter().map(Backend::kernel_name).collect();
+        let known: Vec<String> = vifs.iter().map(|vif| examined.seen.name_of(vif)).collect();
         let known = if known.is_empty() { "there is none".to_owned() } else { format!("there are {}", listed(&known)) };
         Refusal::plain(format!("no guest has an interface {}: {known}", shortened(name).escape_default()))
     })
