@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use host::Host;
 use testbed::bench::status::crowd;
+use testbed::firewalld::Firewalld;
 use testbed::guest::{Guest, Hotplug, Nic, Outcome};
 use testbed::machine::workspace;
 
@@ -892,6 +893,53 @@ fn guard_puts_back_what_lets_guests_pass_in_the_chains_of_others() {
     host.shell("nft flush ruleset");
     await_word(&told, "masquerade");
     host.assert_healthy();
+}
+
+/// A guest behind the host's address; firewalld rejects what goes from the zone of guests to that of the LAN, so that our rule in its chain
+/// has to let it pass.
+fn beside_firewalld() -> (Host, Firewalld) {
+    let mut host = Host::plain();
+    let firewalld = Firewalld::start(host.machine(), "public").unwrap();
+    host.shell("firewall-cmd --permanent --zone=work --add-interface=eth0 && firewall-cmd --reload");
+    host.shell("network-nat start");
+    host.start_guest(1, "web", Nic::routed("vif-nat", "192.168.2.1"));
+    host.guests[0].0.configure(0, "192.168.2.1/24", Some("192.168.2.128")).unwrap();
+    host.assert_healthy();
+    assert!(reaches_the_router(&host));
+    (host, firewalld)
+}
+
+fn reaches_the_router(host: &Host) -> bool {
+    host.guests[0].0.machine().run("ping", ["-c1", "-W2", "192.168.1.1"]).is_ok()
+}
+
+#[test]
+fn a_reload_of_firewalld_cuts_guests_off_and_leaves_their_filter() {
+    let (host, _firewalld) = beside_firewalld();
+    host.shell("firewall-cmd --reload");
+    assert!(!reaches_the_router(&host), "firewalld does not reject it: nothing is shown here");
+    assert!(host.says("status").contains("filter ip"));
+    host.assert_mended_by_typing("dropping-chain");
+    assert!(reaches_the_router(&host));
+    host.shell("firewall-cmd --reload");
+    host.shell("xen-network reload");
+    assert!(reaches_the_router(&host));
+    host.assert_healthy();
+}
+
+#[test]
+fn guard_puts_everything_back_after_reloads_of_firewalld() {
+    let (host, _firewalld) = beside_firewalld();
+    let (_guarding, told) = guard(&host);
+    host.shell("firewall-cmd --reload");
+    await_word(&told, "firewalld filter_FORWARD");
+    assert!(reaches_the_router(&host));
+    host.assert_healthy();
+    host.shell("nft flush ruleset");
+    await_word(&told, "filter these guests");
+    host.assert_healthy();
+    assert!(stopped(&host, "vif1.0 from=192.168.2.66 to=192.168.1.1").contains(&"filter".to_owned()));
+    assert!(reaches_the_router(&host));
 }
 
 #[test]
