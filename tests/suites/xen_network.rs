@@ -10,6 +10,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use host::Host;
+use serde_json::Value;
 use testbed::bench::status::crowd;
 use testbed::firewalld::Firewalld;
 use testbed::guest::{Guest, Hotplug, Nic, Outcome};
@@ -788,10 +789,80 @@ fn explain_finds_where_a_bridged_packet_is_dropped() {
         ("explain", "which interface?"),
         ("explain vif7.0", "no guest has an interface vif7.0: there are vif1.0, vif2.0"),
         ("explain vif1.0 to=nowhere", "to=nowhere is no address"),
+        ("explain vif1.0 protocol=http", "protocol=http is no protocol such as tcp"),
     ] {
         let outcome = Outcome::of(&mut host.tool(words)).unwrap();
         assert!(outcome.status == Some(1) && outcome.stderr.contains(complaint), "{words}: {outcome}");
     }
+}
+
+/// The stations of this name, each with what becomes of the packet and why.
+fn told_of(host: &Host, station: &str, words: &str) -> Vec<(String, String)> {
+    let answer = host.json(&format!("explain {words}"));
+    let stations = answer["stations"].as_array().unwrap().iter().filter(|seen| seen["station"] == station);
+    let text = |seen: &Value, field: &str| seen[field].as_str().unwrap().to_owned();
+    stations.map(|seen| (text(seen, "fate"), text(seen, "why"))).collect()
+}
+
+#[test]
+fn explain_names_the_rule_of_others_that_decides() {
+    let host = Host::nat();
+    let load = "table ip admin {
+            chain blocked { ip daddr 9.9.9.0/24 reject; }
+            chain late { type filter hook forward priority 10; policy accept; oifname \"eth0\" jump blocked; tcp dport 25 drop; }
+            chain early { type filter hook forward priority -10; policy drop; ct state established,related accept; iifname \"vif*\" accept; }
+            chain other { type filter hook input priority 0; policy drop; }
+        }";
+    host.machine().write_file("/run/admin.nft", load).unwrap();
+    host.shell("nft -f /run/admin.nft");
+    let pass = "ip admin early (priority -10) accepts it: iifname \"vif*\" accept";
+    let told = |words: &str| told_of(&host, "packet filter", words);
+    let [early, late] = &told("vif1.0 to=9.9.9.9")[..] else { panic!() };
+    assert_eq!(*early, ("passes".to_owned(), pass.to_owned()));
+    let why = "ip admin late (priority 10) drops it: ip daddr 9.9.9.0/24 reject (in the chain blocked)";
+    assert_eq!(*late, ("dropped".to_owned(), why.to_owned()));
+    assert!(host.says("explain vif1.0 to=9.9.9.9").ends_with("The packet is dropped.\n"));
+    let [_, late] = &told("vif1.0 to=198.51.100.1")[..] else { panic!() };
+    let policy = "ip admin late (priority 10) lets it pass: none of its rules decides, and its policy is accept";
+    assert_eq!(*late, ("perhaps".to_owned(), format!("{policy}; cannot judge this rule: tcp dport 25 drop")));
+    let [_, late] = &told("vif1.0 to=198.51.100.1 protocol=udp")[..] else { panic!() };
+    assert_eq!(*late, ("passes".to_owned(), policy.to_owned()));
+    // What explain says is so.
+    host.guests[0].0.configure(0, "192.168.2.1/24", Some("192.168.2.128")).unwrap();
+    host.router().ip("address add 9.9.9.9/32 dev lan").unwrap();
+    assert!(host.guests[0].0.machine().run("ping", ["-c1", "-W1", "9.9.9.9"]).is_err());
+    assert!(reaches_the_router(&host));
+    host.shell("nft delete table ip admin");
+    assert!(host.guests[0].0.machine().run("ping", ["-c1", "-W2", "9.9.9.9"]).is_ok());
+    // Rules of iptables-nft are read as well; a chain that drops at its end has the remedy beside it.
+    host.shell("iptables-nft -P FORWARD DROP; iptables-nft -A FORWARD -i vif1.0 -s 192.168.2.0/24 -d 9.9.9.9 -j ACCEPT");
+    let [one] = &told("vif1.0 to=9.9.9.9")[..] else { panic!() };
+    assert_eq!(one.0, "passes", "{one:?}");
+    let [one] = &told("vif1.0 to=9.9.9.8")[..] else { panic!() };
+    assert_eq!(one.0, "dropped", "{one:?}");
+    let answer = host.json("explain vif1.0 to=9.9.9.8");
+    let stations = answer["stations"].as_array().unwrap();
+    let commands = stations.iter().find(|seen| seen["station"] == "packet filter").unwrap()["commands"].clone();
+    assert_eq!(commands[0], "nft 'add rule ip filter FORWARD iifname \"vif1.0\" counter accept comment \"xen-network:vif1.0\"'");
+}
+
+#[test]
+fn explain_names_the_rule_of_others_that_decides_on_a_bridge() {
+    let host = Host::bridged();
+    let load = "table bridge admin { chain forward { type filter hook forward priority 0; policy accept;
+            ether type arp accept; iifname \"vif1.0\" oifname \"peth0\" ip daddr 192.168.1.7 drop; ip daddr { 192.168.1.8, 192.168.1.9 } drop
+        }
+        }";
+    host.machine().write_file("/run/admin.nft", load).unwrap();
+    host.shell("nft -f /run/admin.nft");
+    let told = |words: &str| told_of(&host, "bridge filter", words);
+    let [one] = &told("vif1.0 to=192.168.1.7")[..] else { panic!() };
+    let why = "bridge admin forward (priority 0) drops it: iifname \"vif1.0\" oifname \"peth0\" ip daddr 192.168.1.7 drop";
+    assert_eq!(*one, ("dropped".to_owned(), why.to_owned()));
+    let [one] = &told("vif1.0 to=192.168.1.1")[..] else { panic!() };
+    assert!(one.0 == "perhaps" && one.1.ends_with("cannot judge this rule: ip daddr { 192.168.1.8, 192.168.1.9 } drop"), "{one:?}");
+    let [one] = &told("vif2.0 from=192.168.1.102")[..] else { panic!() };
+    assert_eq!(one.0, "perhaps");
 }
 
 // watch
