@@ -429,8 +429,8 @@ pub struct Kernel {
 pub struct Trials {
     /// A table of nf_tables that translates addresses.
     pub nat_table: Look<()>,
-    /// A table that sees what bridges pass on, and one for ARP.
-    pub bridge_tables: Look<()>,
+    /// A guest's filter, on a bridge and on a link of its own.
+    pub guest_filters: Look<()>,
     /// A bridge.
     pub bridge: Look<()>,
 }
@@ -645,7 +645,7 @@ impl Examined {
     /// A host with nothing on it.
     #[cfg(test)]
     pub(crate) fn of_nothing() -> Self {
-        let trials = Ok(Trials { nat_table: Ok(()), bridge_tables: Ok(()), bridge: Ok(()) });
+        let trials = Ok(Trials { nat_table: Ok(()), guest_filters: Ok(()), bridge: Ok(()) });
         Self {
             seen: Seen::default(),
             routes: vec![],

@@ -114,7 +114,8 @@ impl Firewall {
         })
     }
 
-    fn try_to_set(&mut self, filter: &GuestFilter) -> Result<()> {
+    /// The same, where nobody else can be at work.
+    pub fn try_to_set(&mut self, filter: &GuestFilter) -> Result<()> {
         let connection = self.connection()?;
         let seen = guest_filter(connection, filter.way, &filter.device)?;
         let tables = guest_tables::glance(connection, filter.way)?;
