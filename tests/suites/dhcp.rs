@@ -265,6 +265,43 @@ fn dhcpd_hears_of_every_guest_and_forgets_it() {
 }
 
 #[test]
+fn gc_has_dhcpd_forget_guests_that_are_gone() {
+    let office = Office::new(Dhcpd { arguments: "INTERFACESv4=\"eth1\"\nINTERFACESv6=\"\"\n" });
+    office.nat("start");
+    let [stays, renamed, goes, other] = [4, 5, 6, 7].map(|number| match number {
+        5 => office.attach(5, Nic { vifname: Some("web0".to_owned()), ..Nic::default() }),
+        number => office.guest(number),
+    });
+    let xen_network = |word: &str| {
+        let mut command = office.dom0().command("/etc/xen/scripts/xen-network");
+        Outcome::of(command.arg(word)).unwrap()
+    };
+    for guest in [&stays, &renamed] {
+        guest.hotplug(&office, Hotplug::Online);
+    }
+    let expected = listing(office.dom0(), "/etc");
+    for guest in [&goes, &other] {
+        guest.hotplug(&office, Hotplug::Online);
+    }
+    assert_eq!(xen_network("gc").stdout, "nothing of ours is left over\n");
+    // Nobody calls offline.
+    for guest in [&goes, &other] {
+        guest.disappear();
+        guest.forget();
+    }
+    let found = xen_network("doctor").stdout;
+    assert!(found.contains("dhcpd keeps 10.0.6.1 for the guest of vif6.0, which is gone [orphan-dhcp]"), "{found}");
+    let restarts = office.restarts();
+    let outcome = xen_network("gc");
+    assert!(outcome.status == Some(0) && outcome.stderr.is_empty(), "{outcome}");
+    assert_eq!(office.restarts(), restarts + 1, "one restart for all");
+    assert_eq!(listing(office.dom0(), "/etc"), expected);
+    assert!(!xen_network("doctor").stdout.contains("orphan"));
+    assert_eq!(stays.lease(), Some(default_lease(4)));
+    assert_eq!(renamed.lease(), Some(default_lease(5)));
+}
+
+#[test]
 fn a_server_that_cannot_be_restarted_is_a_warning() {
     let office = Office::new(Dhcpd::default());
     office.nat("start");

@@ -10,9 +10,11 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use host::Host;
+use serde_json::Value;
+use testbed::bench::status::crowd;
+use testbed::firewalld::Firewalld;
 use testbed::guest::{Guest, Hotplug, Nic, Outcome};
 use testbed::machine::workspace;
-use xenstore::StorePath;
 
 #[test]
 fn healthy_hosts_of_every_mode_have_no_finding() {
@@ -183,6 +185,29 @@ fn the_guest_filter_has_a_guest_that_is_gone() {
     let host = filtered();
     host.guests[0].1.disappear().unwrap();
     host.guests[0].1.remove_store().unwrap();
+    host.assert_mended_by_typing("orphan-filter");
+    host.assert_healthy();
+}
+
+#[test]
+fn an_interface_with_a_name_of_its_own_is_called_by_it_and_cleared_away_by_it() {
+    let mut host = Host::bridged();
+    let nic = Nic { vifname: Some("mail0".to_owned()), ip: Some("192.168.1.103".to_owned()), ..Nic::on_bridge("eth0") };
+    host.start_guest(3, "mail", nic);
+    host.assert_healthy();
+    assert_eq!(host.shell("xen-network gc"), "nothing of ours is left over\n");
+    host.ip("link set mail0 down");
+    let found = host.assert_found("vif-down");
+    assert_eq!(found[0]["what"], "mail0 of mail (domain 3) is down");
+    host.assert_mended_by_typing("vif-down");
+    for name in ["mail0", "vif3.0"] {
+        assert!(host.says(&format!("explain {name} to=192.168.1.1")).starts_with("mail0 of mail (domain 3)"));
+    }
+    let (_, vif) = host.guests.last().unwrap();
+    vif.disappear().unwrap();
+    vif.remove_store().unwrap();
+    let found = host.assert_found("orphan-filter");
+    assert!(found[0]["what"].as_str().unwrap().contains("mail0"), "{found:#?}");
     host.assert_mended_by_typing("orphan-filter");
     host.assert_healthy();
 }
@@ -764,10 +789,80 @@ fn explain_finds_where_a_bridged_packet_is_dropped() {
         ("explain", "which interface?"),
         ("explain vif7.0", "no guest has an interface vif7.0: there are vif1.0, vif2.0"),
         ("explain vif1.0 to=nowhere", "to=nowhere is no address"),
+        ("explain vif1.0 protocol=http", "protocol=http is no protocol such as tcp"),
     ] {
         let outcome = Outcome::of(&mut host.tool(words)).unwrap();
         assert!(outcome.status == Some(1) && outcome.stderr.contains(complaint), "{words}: {outcome}");
     }
+}
+
+/// The stations of this name, each with what becomes of the packet and why.
+fn told_of(host: &Host, station: &str, words: &str) -> Vec<(String, String)> {
+    let answer = host.json(&format!("explain {words}"));
+    let stations = answer["stations"].as_array().unwrap().iter().filter(|seen| seen["station"] == station);
+    let text = |seen: &Value, field: &str| seen[field].as_str().unwrap().to_owned();
+    stations.map(|seen| (text(seen, "fate"), text(seen, "why"))).collect()
+}
+
+#[test]
+fn explain_names_the_rule_of_others_that_decides() {
+    let host = Host::nat();
+    let load = "table ip admin {
+            chain blocked { ip daddr 9.9.9.0/24 reject; }
+            chain late { type filter hook forward priority 10; policy accept; oifname \"eth0\" jump blocked; tcp dport 25 drop; }
+            chain early { type filter hook forward priority -10; policy drop; ct state established,related accept; iifname \"vif*\" accept; }
+            chain other { type filter hook input priority 0; policy drop; }
+        }";
+    host.machine().write_file("/run/admin.nft", load).unwrap();
+    host.shell("nft -f /run/admin.nft");
+    let pass = "ip admin early (priority -10) accepts it: iifname \"vif*\" accept";
+    let told = |words: &str| told_of(&host, "packet filter", words);
+    let [early, late] = &told("vif1.0 to=9.9.9.9")[..] else { panic!() };
+    assert_eq!(*early, ("passes".to_owned(), pass.to_owned()));
+    let why = "ip admin late (priority 10) drops it: ip daddr 9.9.9.0/24 reject (in the chain blocked)";
+    assert_eq!(*late, ("dropped".to_owned(), why.to_owned()));
+    assert!(host.says("explain vif1.0 to=9.9.9.9").ends_with("The packet is dropped.\n"));
+    let [_, late] = &told("vif1.0 to=198.51.100.1")[..] else { panic!() };
+    let policy = "ip admin late (priority 10) lets it pass: none of its rules decides, and its policy is accept";
+    assert_eq!(*late, ("perhaps".to_owned(), format!("{policy}; cannot judge this rule: tcp dport 25 drop")));
+    let [_, late] = &told("vif1.0 to=198.51.100.1 protocol=udp")[..] else { panic!() };
+    assert_eq!(*late, ("passes".to_owned(), policy.to_owned()));
+    // What explain says is so.
+    host.guests[0].0.configure(0, "192.168.2.1/24", Some("192.168.2.128")).unwrap();
+    host.router().ip("address add 9.9.9.9/32 dev lan").unwrap();
+    assert!(host.guests[0].0.machine().run("ping", ["-c1", "-W1", "9.9.9.9"]).is_err());
+    assert!(reaches_the_router(&host));
+    host.shell("nft delete table ip admin");
+    assert!(host.guests[0].0.machine().run("ping", ["-c1", "-W2", "9.9.9.9"]).is_ok());
+    // Rules of iptables-nft are read as well; a chain that drops at its end has the remedy beside it.
+    host.shell("iptables-nft -P FORWARD DROP; iptables-nft -A FORWARD -i vif1.0 -s 192.168.2.0/24 -d 9.9.9.9 -j ACCEPT");
+    let [one] = &told("vif1.0 to=9.9.9.9")[..] else { panic!() };
+    assert_eq!(one.0, "passes", "{one:?}");
+    let [one] = &told("vif1.0 to=9.9.9.8")[..] else { panic!() };
+    assert_eq!(one.0, "dropped", "{one:?}");
+    let answer = host.json("explain vif1.0 to=9.9.9.8");
+    let stations = answer["stations"].as_array().unwrap();
+    let commands = stations.iter().find(|seen| seen["station"] == "packet filter").unwrap()["commands"].clone();
+    assert_eq!(commands[0], "nft 'add rule ip filter FORWARD iifname \"vif1.0\" counter accept comment \"xen-network:vif1.0\"'");
+}
+
+#[test]
+fn explain_names_the_rule_of_others_that_decides_on_a_bridge() {
+    let host = Host::bridged();
+    let load = "table bridge admin { chain forward { type filter hook forward priority 0; policy accept;
+            ether type arp accept; iifname \"vif1.0\" oifname \"peth0\" ip daddr 192.168.1.7 drop; ip daddr { 192.168.1.8, 192.168.1.9 } drop
+        }
+        }";
+    host.machine().write_file("/run/admin.nft", load).unwrap();
+    host.shell("nft -f /run/admin.nft");
+    let told = |words: &str| told_of(&host, "bridge filter", words);
+    let [one] = &told("vif1.0 to=192.168.1.7")[..] else { panic!() };
+    let why = "bridge admin forward (priority 0) drops it: iifname \"vif1.0\" oifname \"peth0\" ip daddr 192.168.1.7 drop";
+    assert_eq!(*one, ("dropped".to_owned(), why.to_owned()));
+    let [one] = &told("vif1.0 to=192.168.1.1")[..] else { panic!() };
+    assert!(one.0 == "perhaps" && one.1.ends_with("cannot judge this rule: ip daddr { 192.168.1.8, 192.168.1.9 } drop"), "{one:?}");
+    let [one] = &told("vif2.0 from=192.168.1.102")[..] else { panic!() };
+    assert_eq!(one.0, "perhaps");
 }
 
 // watch
@@ -871,6 +966,53 @@ fn guard_puts_back_what_lets_guests_pass_in_the_chains_of_others() {
     host.assert_healthy();
 }
 
+/// A guest behind the host's address; firewalld rejects what goes from the zone of guests to that of the LAN, so that our rule in its chain
+/// has to let it pass.
+fn beside_firewalld() -> (Host, Firewalld) {
+    let mut host = Host::plain();
+    let firewalld = Firewalld::start(host.machine(), "public").unwrap();
+    host.shell("firewall-cmd --permanent --zone=work --add-interface=eth0 && firewall-cmd --reload");
+    host.shell("network-nat start");
+    host.start_guest(1, "web", Nic::routed("vif-nat", "192.168.2.1"));
+    host.guests[0].0.configure(0, "192.168.2.1/24", Some("192.168.2.128")).unwrap();
+    host.assert_healthy();
+    assert!(reaches_the_router(&host));
+    (host, firewalld)
+}
+
+fn reaches_the_router(host: &Host) -> bool {
+    host.guests[0].0.machine().run("ping", ["-c1", "-W2", "192.168.1.1"]).is_ok()
+}
+
+#[test]
+fn a_reload_of_firewalld_cuts_guests_off_and_leaves_their_filter() {
+    let (host, _firewalld) = beside_firewalld();
+    host.shell("firewall-cmd --reload");
+    assert!(!reaches_the_router(&host), "firewalld does not reject it: nothing is shown here");
+    assert!(host.says("status").contains("filter ip"));
+    host.assert_mended_by_typing("dropping-chain");
+    assert!(reaches_the_router(&host));
+    host.shell("firewall-cmd --reload");
+    host.shell("xen-network reload");
+    assert!(reaches_the_router(&host));
+    host.assert_healthy();
+}
+
+#[test]
+fn guard_puts_everything_back_after_reloads_of_firewalld() {
+    let (host, _firewalld) = beside_firewalld();
+    let (_guarding, told) = guard(&host);
+    host.shell("firewall-cmd --reload");
+    await_word(&told, "firewalld filter_FORWARD");
+    assert!(reaches_the_router(&host));
+    host.assert_healthy();
+    host.shell("nft flush ruleset");
+    await_word(&told, "filter these guests");
+    host.assert_healthy();
+    assert!(stopped(&host, "vif1.0 from=192.168.2.66 to=192.168.1.1").contains(&"filter".to_owned()));
+    assert!(reaches_the_router(&host));
+}
+
 #[test]
 fn guard_leaves_guests_that_come_and_go_to_their_programs() {
     let mut host = filtered();
@@ -894,36 +1036,12 @@ fn guard_leaves_guests_that_come_and_go_to_their_programs() {
 // Many guests
 
 /// How many interfaces a large host has.
-const MANY: usize = 500;
+const MANY: u16 = 500;
 
 #[test]
 fn a_host_with_many_guests_is_shown_whole() {
     let host = Host::bridged();
-    let mut lines = String::new();
-    for number in 0..MANY {
-        let domain = 100 + number;
-        lines += &format!("link add name vif{domain}.0 address fe:ff:ff:ff:ff:ff type veth peer name end{number}\n");
-        lines += &format!("link set vif{domain}.0 master eth0 up\nlink set end{number} up\n");
-    }
-    host.machine().write_file("/run/batch", lines).unwrap();
-    host.ip("-batch /run/batch");
-    let mut client = host.dom0.store().client().unwrap();
-    for number in 0..MANY {
-        let domain = 100 + number;
-        let backend = format!("/local/domain/0/backend/vif/{domain}/0");
-        let nodes = [
-            (format!("/local/domain/{domain}/name"), format!("guest{number}")),
-            (format!("/local/domain/{domain}/vm"), format!("/vm/{number}")),
-            (format!("{backend}/script"), "/etc/xen/scripts/vif-bridge".to_owned()),
-            (format!("{backend}/state"), "4".to_owned()),
-            (format!("{backend}/hotplug-status"), "connected".to_owned()),
-            (format!("{backend}/mac"), format!("00:16:3e:01:{:02x}:{:02x}", number / 256, number % 256)),
-            (format!("{backend}/bridge"), "eth0".to_owned()),
-            (format!("{backend}/ip"), format!("10.1.{}.{}", number / 250, number % 250 + 1)),
-        ];
-        let nodes: Vec<_> = nodes.into_iter().map(|(path, value)| (StorePath::parse(&path).unwrap(), value.into_bytes())).collect();
-        client.write_many(&nodes).unwrap();
-    }
+    crowd(&host.dom0, "eth0", MANY).unwrap();
     host.shell("xen-network reload");
     for (words, rounds) in [("status", 9), ("status --json", 5), ("doctor", 3)] {
         let mut times: Vec<Duration> = (0..rounds).map(|_| Outcome::of(&mut host.tool(words)).unwrap().duration).collect();
@@ -931,7 +1049,7 @@ fn a_host_with_many_guests_is_shown_whole() {
         println!("xen-network {words}, {} interfaces: {:?} (median of {rounds}, nsenter(1) included)", MANY + 2, times[rounds / 2]);
     }
     let text = host.says("status");
-    assert_eq!(text.lines().filter(|line| line.contains(" (domain ")).count(), MANY + 2);
-    assert_eq!(host.json("status")["store"]["vifs"].as_array().unwrap().len(), MANY + 2);
+    assert_eq!(text.lines().filter(|line| line.contains(" (domain ")).count(), usize::from(MANY) + 2);
+    assert_eq!(host.json("status")["store"]["vifs"].as_array().unwrap().len(), usize::from(MANY) + 2);
     host.assert_healthy();
 }

@@ -4,6 +4,7 @@
 //! ([`tree`], [`dot`]), the checks of `doctor` ([`checks`]), the answers of `explain` ([`explain`]), the plan of `gc` ([`gc`]) and the
 //! lines of `watch` ([`watch`]).
 
+pub mod chains;
 pub mod checks;
 pub mod dot;
 pub mod explain;

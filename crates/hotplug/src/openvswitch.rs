@@ -1,63 +1,13 @@
 //! Ports of Open vSwitch, as values.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
-use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
 use crate::interface_name::InterfaceName;
 
-/// Highest number of a VLAN that Open vSwitch takes (vswitch.ovsschema, table Port); 0 stands for frames that bear a priority and no VLAN.
-const VLAN_MAX: u16 = 4095;
-
-/// The number of a VLAN, 0 to 4095.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(try_from = "u16", into = "u16")]
-pub struct VlanId(u16);
-
-/// Why a word is not the number of a VLAN.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct InvalidVlanId(String);
-
-impl fmt::Display for InvalidVlanId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let text: String = self.0.chars().take(40).collect();
-        write!(f, "{text:?} is not the number of a VLAN, 0 to {VLAN_MAX}")
-    }
-}
-
-impl std::error::Error for InvalidVlanId {}
-
-impl TryFrom<u16> for VlanId {
-    type Error = InvalidVlanId;
-
-    fn try_from(number: u16) -> Result<Self, InvalidVlanId> {
-        if number <= VLAN_MAX { Ok(Self(number)) } else { Err(InvalidVlanId(number.to_string())) }
-    }
-}
-
-impl FromStr for VlanId {
-    type Err = InvalidVlanId;
-
-    fn from_str(text: &str) -> Result<Self, InvalidVlanId> {
-        let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-        let number = text.parse::<u16>().ok().filter(|_| digits);
-        number.and_then(|number| Self::try_from(number).ok()).ok_or_else(|| InvalidVlanId(text.to_owned()))
-    }
-}
-
-impl From<VlanId> for u16 {
-    fn from(id: VlanId) -> Self {
-        id.0
-    }
-}
-
-impl fmt::Display for VlanId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
+/// The number of a VLAN as Open vSwitch has it (vswitch.ovsschema, table Port): 0 stands for frames that bear a priority and no VLAN.
+pub type VlanId = crate::vlan::VlanId<0, 4095>;
 
 /// What a port's frames have to do with VLANs (ovs-vswitchd.conf.db(5), table Port).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Default)]

@@ -14,7 +14,7 @@ mod files;
 mod firewall;
 #[cfg(feature = "fuzz")]
 pub mod fuzz;
-mod guests;
+pub mod guests;
 pub mod hooks;
 pub mod ifupdown;
 mod kernel;

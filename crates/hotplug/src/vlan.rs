@@ -9,29 +9,59 @@ use serde::{Deserialize, Serialize};
 
 use crate::invocation::shortened;
 
-/// The number of a VLAN, 1 to 4094; 0 and 4095 stand for no VLAN in a tag (IEEE 802.1Q, table 9-2).
+/// The number of a VLAN: of a Linux bridge, if nothing else is said, 1 to 4094; 0 and 4095 stand for no VLAN in a tag (IEEE 802.1Q, table 9-2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "u16", into = "u16")]
-pub struct VlanId(u16);
+pub struct VlanId<const FIRST: u16 = 1, const LAST: u16 = 4094>(u16);
 
-/// What a [`VlanId`] may be.
-const VLAN_IDS: RangeInclusive<u16> = 1..=4094;
+/// Why a number, or a word, is not the number of a VLAN.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InvalidVlanId {
+    word: String,
+    allowed: RangeInclusive<u16>,
+}
 
-impl TryFrom<u16> for VlanId {
-    type Error = String;
-
-    fn try_from(number: u16) -> Result<Self, Self::Error> {
-        if VLAN_IDS.contains(&number) { Ok(Self(number)) } else { Err(format!("{number} is no VLAN from 1 to 4094")) }
+impl fmt::Display for InvalidVlanId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { word, allowed } = self;
+        write!(f, "{:?} is not the number of a VLAN, {} to {}", shortened(word), allowed.start(), allowed.end())
     }
 }
 
-impl From<VlanId> for u16 {
-    fn from(id: VlanId) -> Self {
+impl std::error::Error for InvalidVlanId {}
+
+impl<const FIRST: u16, const LAST: u16> VlanId<FIRST, LAST> {
+    fn invalid(word: impl Into<String>) -> InvalidVlanId {
+        InvalidVlanId { word: word.into(), allowed: FIRST..=LAST }
+    }
+}
+
+impl<const FIRST: u16, const LAST: u16> TryFrom<u16> for VlanId<FIRST, LAST> {
+    type Error = InvalidVlanId;
+
+    fn try_from(number: u16) -> Result<Self, Self::Error> {
+        if (FIRST..=LAST).contains(&number) { Ok(Self(number)) } else { Err(Self::invalid(number.to_string())) }
+    }
+}
+
+/// Digits and nothing else.
+impl<const FIRST: u16, const LAST: u16> FromStr for VlanId<FIRST, LAST> {
+    type Err = InvalidVlanId;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let digits = text.bytes().all(|byte| byte.is_ascii_digit());
+        let number = text.parse::<u16>().ok().filter(|_| digits);
+        number.and_then(|number| Self::try_from(number).ok()).ok_or_else(|| Self::invalid(text))
+    }
+}
+
+impl<const FIRST: u16, const LAST: u16> From<VlanId<FIRST, LAST>> for u16 {
+    fn from(id: VlanId<FIRST, LAST>) -> Self {
         id.0
     }
 }
 
-impl fmt::Display for VlanId {
+impl<const FIRST: u16, const LAST: u16> fmt::Display for VlanId<FIRST, LAST> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
     }
@@ -262,9 +292,9 @@ impl Reader<'_> {
 
     fn vlan(&mut self) -> Result<(VlanId, usize), InvalidVlans> {
         let Number { digits, place } = self.number("the number of a VLAN")?;
-        match digits.parse().ok().and_then(|number: u16| VlanId::try_from(number).ok()) {
-            Some(id) => Ok((id, place)),
-            None => Err(self.failed(place, Trouble::NoVlan { number: digits })),
+        match digits.parse() {
+            Ok(id) => Ok((id, place)),
+            Err(_) => Err(self.failed(place, Trouble::NoVlan { number: digits })),
         }
     }
 
@@ -475,7 +505,7 @@ mod tests {
             match text.parse::<PortVlans>() {
                 Ok(vlans) => {
                     prop_assert_eq!(vlans.members.get(&vlans.pvid().unwrap()), Some(&Egress::Untagged));
-                    prop_assert!(vlans.members.keys().all(|id| VLAN_IDS.contains(&id.0)));
+                    prop_assert!(vlans.members.keys().all(|id| (1..=4094).contains(&id.0)));
                 }
                 Err(error) => {
                     prop_assert!(error.place <= text.chars().count());

@@ -428,7 +428,10 @@ pub fn read_answer(datagram: &[u8], key: &[DataType], ranges: Ranges) {
     let _ = seen::parse_elements(&list.messages, key, ranges);
     let asked = Element::new([]);
     for payload in &list.messages {
-        let _ = (TableSeen::parse(payload), ChainSeen::parse(payload), RuleSeen::parse(payload));
+        let _ = (TableSeen::parse(payload), ChainSeen::parse(payload));
+        for family in [Family::Bridge, Family::Inet] {
+            let _ = RuleSeen::parse(payload).and_then(|rule| rule.judge(family, &crate::Packet::default()));
+        }
         let _ = seen::parse_element(payload, &asked);
         let _ = seen::open(payload).map(|(_, attributes)| attributes.u32(NFTA_GEN_ID));
     }

@@ -27,7 +27,7 @@ pub(crate) const IMMEDIATE_DATA: u16 = 2;
 /// `NFT_REG_VERDICT`
 pub(crate) const VERDICT_REGISTER: u32 = 0;
 /// `NFT_REG32_00`
-const FIRST_REGISTER: u32 = 8;
+pub(crate) const FIRST_REGISTER: u32 = 8;
 
 /// `NF_DROP`, `NF_ACCEPT` (include/uapi/linux/netfilter.h); the others are of `enum nft_verdicts`.
 pub(crate) const NF_DROP: i32 = 0;

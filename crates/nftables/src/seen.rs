@@ -208,6 +208,11 @@ impl RuleSeen {
         Ok(true)
     }
 
+    /// All that it does.
+    pub(crate) fn expressions(&self) -> Result<Attributes<'_>, Error> {
+        Attributes::parse(&self.expressions)
+    }
+
     pub(crate) fn parse(payload: &[u8]) -> Result<Self, Error> {
         let (_, attributes) = open(payload)?;
         let handle = attributes.u64(rule::HANDLE)?.ok_or_else(|| Error::nonsense("a rule has no handle"))?;
@@ -304,7 +309,7 @@ fn immediate(data: &Attributes<'_>) -> Result<Expression, Error> {
 }
 
 /// The verdict in a piece of data; nothing where it is one this crate does not know.
-fn verdict_of(data: &Attributes<'_>) -> Result<Option<Verdict>, Error> {
+pub(crate) fn verdict_of(data: &Attributes<'_>) -> Result<Option<Verdict>, Error> {
     let Some(verdict) = data.nested(DATA_VERDICT)? else { return Ok(None) };
     let code = verdict.u32(VERDICT_CODE)?.map(|code| i32::from_be_bytes(code.to_be_bytes()));
     let chain = verdict.text(VERDICT_CHAIN).map(Name::told);

@@ -656,3 +656,65 @@ fn batch_prints_the_script_that_nft_would_take() {
         assert_eq!(by_message, by_script);
     });
 }
+
+#[test]
+fn rules_of_others_are_judged_as_far_as_the_packet_is_known() {
+    use nftables::{Device, Ending, Judgement, Packet, Verdict};
+    let device = |number, name: &str| Some(Device { number, name: name.to_owned() });
+    let packet = Packet {
+        from: device(7, "vif1.0"),
+        to: device(2, "eth0"),
+        bridge: None,
+        mac: Some([0, 0x16, 0x3e, 0, 0, 1]),
+        source: Some("192.168.2.1".parse().unwrap()),
+        destination: Some("10.1.2.3".parse().unwrap()),
+        protocol: None,
+    };
+    let drop = || Ending::Verdict(Verdict::Drop);
+    let judged = [
+        ("drop", Judgement::Applies(drop())),
+        ("iifname \"vif1.0\" drop", Judgement::Applies(drop())),
+        ("iifname \"vif1.*\" counter drop comment \"mine\"", Judgement::Applies(drop())),
+        ("iifname \"vif1.1\" drop", Judgement::Passes),
+        ("iifname != \"vif1.0\" drop", Judgement::Passes),
+        ("oif 2 drop", Judgement::Applies(drop())),
+        ("oif != 2 drop", Judgement::Passes),
+        ("ip saddr 192.168.2.0/24 ip daddr 10.0.0.0/8 drop", Judgement::Applies(drop())),
+        ("ip saddr 192.168.2.0/30 ip daddr 10.1.2.0/23 drop", Judgement::Applies(drop())),
+        ("ip saddr 192.168.2.4/30 drop", Judgement::Passes),
+        ("ip daddr 10.1.2.0-10.1.2.9 drop", Judgement::Applies(drop())),
+        ("ip daddr != 10.1.2.0-10.1.2.9 drop", Judgement::Passes),
+        ("ip6 saddr 2001:db8::/32 drop", Judgement::Passes),
+        ("meta nfproto ipv6 drop", Judgement::Passes),
+        ("ct state established,related accept", Judgement::Passes),
+        ("ct state new,untracked reject", Judgement::Applies(Ending::Reject)),
+        ("tcp dport 25 drop", Judgement::Perhaps(drop())),
+        ("iifname \"vif2.0\" tcp dport 25 drop", Judgement::Passes),
+        ("tcp dport 25 iifname \"vif2.0\" drop", Judgement::Passes),
+        ("meta mark 7 drop", Judgement::Perhaps(drop())),
+        ("ip saddr { 192.168.2.1, 192.168.2.7 } drop", Judgement::Perhaps(drop())),
+        ("limit rate 5/second accept", Judgement::Perhaps(Ending::Verdict(Verdict::Accept))),
+        ("iifname vmap { \"vif1.0\" : drop, \"vif2.0\" : accept }", Judgement::Applies(Ending::Unknown)),
+        ("meta mark set 7 counter log", Judgement::Applies(Ending::Nothing)),
+        ("iifname \"vif1.0\" jump other", Judgement::Applies(Ending::Verdict(Verdict::Jump(name("other"))))),
+    ];
+    in_namespace(|| {
+        let rules: String = judged.iter().map(|(rule, _)| format!("add rule inet filter forward {rule}\n")).collect();
+        nft(&format!(
+            "add table inet filter\nadd chain inet filter other\nadd chain inet filter forward {{ type filter hook forward priority 0; }}\n{rules}"
+        ));
+        let chain = TableId::new(Family::Inet, name("filter")).chain(&name("forward"));
+        let seen = connection().rules(&chain).unwrap();
+        assert_eq!(seen.len(), judged.len());
+        for ((text, expected), rule) in judged.iter().zip(&seen) {
+            assert_eq!(rule.judge(Family::Inet, &packet).unwrap(), *expected, "{text}");
+            // Of a packet of which nothing is known, only what asks for nothing is certain.
+            let unknown = rule.judge(Family::Inet, &Packet::default()).unwrap();
+            assert!(!matches!(unknown, Judgement::Passes) || text.starts_with("ct state"), "{text}: {unknown:?}");
+        }
+        let tcp = Packet { protocol: Some(6), ..packet.clone() };
+        assert_eq!(seen[16].judge(Family::Inet, &tcp).unwrap(), Judgement::Perhaps(drop()));
+        let udp = Packet { protocol: Some(17), ..packet.clone() };
+        assert_eq!(seen[16].judge(Family::Inet, &udp).unwrap(), Judgement::Passes);
+    });
+}

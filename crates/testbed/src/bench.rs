@@ -32,6 +32,7 @@ pub mod process;
 pub mod reload;
 pub mod report;
 pub mod statistics;
+pub mod status;
 pub mod storm;
 pub mod throughput;
 pub mod vif;

@@ -2,6 +2,7 @@
 
 pub mod advertisement;
 pub mod bench;
+pub mod firewalld;
 pub mod follow;
 pub mod frame;
 pub mod guest;

@@ -264,6 +264,11 @@ impl NatGuest {
         self.vif.disappear().unwrap();
     }
 
+    /// Its folder in XenStore goes as well.
+    pub fn forget(&self) {
+        self.vif.remove_store().unwrap();
+    }
+
     /// Asks for an address.
     pub fn lease(&self) -> Option<Lease> {
         ask(self.machine(), &format!("eth{}", self.handle))

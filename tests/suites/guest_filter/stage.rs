@@ -14,12 +14,12 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use serde_json::Value;
+use testbed::firewalld::Firewalld;
 use testbed::frame::arp::sender_and_target;
 use testbed::frame::ipv6::{ALL_DHCP_SERVERS, ALL_MLD_ROUTERS, ALL_ROUTERS, solicited_node};
 use testbed::frame::{Frame, Mac, Marker};
 use testbed::guest::{Dom0, Guest, Hotplug, Nic, Outcome, Vif};
-use testbed::machine::{Machine, Programs, Running as Process, connect, stable_mac, wait_for};
-use testbed::originals::fetched;
+use testbed::machine::{Machine, Programs, connect, stable_mac, wait_for};
 use testbed::wire::{Catcher, Protocol, Sender};
 
 use crate::admin::Firewall;
@@ -100,7 +100,7 @@ pub struct Host {
     pub dom0: Dom0,
     pub outside: Machine,
     /// Kept alive.
-    _processes: Vec<Process>,
+    _firewalld: Option<Firewalld>,
 }
 
 impl Host {
@@ -128,16 +128,16 @@ impl Host {
         }
         // An address stays tentative until the carrier is noticed.
         wait_for("dom0's addresses", PATIENCE, || Ok(machine.ip("-6 address show dev eth0 tentative")?.is_empty())).unwrap();
-        let processes = match around {
-            Around::Firewalld(zone) => start_firewalld(machine, zone),
-            _ => Vec::new(),
+        let firewalld = match around {
+            Around::Firewalld(zone) => Some(Firewalld::start(machine, zone).unwrap()),
+            _ => None,
         };
         match around {
             Around::Nothing | Around::Firewalld(_) => {}
             Around::NoTools => drop(machine.shell(WITHOUT_TOOLS).unwrap()),
             Around::Firewall(firewall) => firewall.load(machine),
         }
-        let host = Self { mode, dom0, outside, _processes: processes };
+        let host = Self { mode, dom0, outside, _firewalld: firewalld };
         host.start();
         host
     }
@@ -198,32 +198,6 @@ impl Host {
 pub fn call(vif: &Vif, hotplug: Hotplug, words: &[&str]) {
     let mut command = vif.hotplug_command(hotplug);
     Outcome::of(command.args(words).args(hotplug.words())).unwrap().success().unwrap();
-}
-
-/// The system bus: everybody in the machine may do everything.
-const BUS: &str = "<busconfig><type>system</type><listen>unix:path=/run/dbus/system_bus_socket</listen><auth>EXTERNAL</auth>
-    <policy context='default'><allow send_destination='*'/><allow receive_sender='*'/><allow own='*'/><allow user='*'/></policy></busconfig>";
-
-/// Starts firewalld as Debian has it, and waits until its rules are there. It looks for no way back to IPv6 sources: to the networks of bridged
-/// guests dom0 has none.
-fn start_firewalld(machine: &Machine, zone: &str) -> Vec<Process> {
-    let folder = fetched("tests/fetch-firewalld").unwrap();
-    let folder = folder.display();
-    machine.run("mount", ["-t", "overlay", "-o", &format!("lowerdir={folder}/usr:/usr"), "overlay", "/usr"]).unwrap();
-    machine.write_file("/run/bus.conf", BUS).unwrap();
-    let configure = format!(
-        "mkdir -p /run/dbus; cp -r {folder}/etc/firewalld /etc/; sed -i 's/^DefaultZone=.*/DefaultZone={zone}/; s/^IPv6_rpfilter=.*/IPv6_rpfilter=no/' /etc/firewalld/firewalld.conf"
-    );
-    machine.shell(&configure).unwrap();
-    let start = |program: &str, words: &[&str]| machine.spawn(machine.command(program).args(words)).unwrap();
-    let bus = start("dbus-daemon", &["--config-file=/run/bus.conf", "--nofork", "--nopidfile"]);
-    wait_for("the system bus", PATIENCE, || Ok(machine.path("/run/dbus/system_bus_socket").exists())).unwrap();
-    let firewalld = start("firewalld", &["--nofork", "--nopid", "--log-file=/run/firewalld.log"]);
-    wait_for("firewalld's rules", 3 * PATIENCE, || {
-        Ok(machine.shell("nft list chain inet firewalld filter_FORWARD_POLICIES_pre").is_ok())
-    })
-    .unwrap();
-    vec![firewalld, bus]
 }
 
 /// Takes away every program that could set up a packet filter.

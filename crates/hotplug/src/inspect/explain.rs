@@ -3,19 +3,21 @@
 use std::fmt::Write as _;
 use std::net::IpAddr;
 
+use nftables::{ChainId, Family as ChainFamily, Packet};
 use serde::Serialize;
 
-use super::model::{Backend, Device, Examined, PortState, Wiring};
+use super::chains::Ruleset;
+use super::model::{Backend, Device, Examined, Firewall, Look, PortState, Seen, Wiring};
 use super::paint::{Hue, Sign, Style};
 use super::prescription;
-use crate::firewall::{Masquerade, Traffic};
+use crate::firewall::{ChainKeeper, DroppingChain, ForwardAccept, ForwardChain, Masquerade, Traffic};
 use crate::host::{AdminState, Family, Switch};
 use crate::interface_name::InterfaceName;
 use crate::program::help::broken;
 use crate::sysctl::{Sysctl, SysctlKey};
 
 /// What is asked.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Question<'a> {
     /// The guest's interface.
     pub vif: &'a Backend,
@@ -23,8 +25,12 @@ pub struct Question<'a> {
     pub from: Option<IpAddr>,
     /// Where it is to go.
     pub to: Option<IpAddr>,
+    /// Its protocol, by number.
+    pub protocol: Option<u8>,
     /// The device by which the host would send it there, if that was asked and there is one.
     pub way: Option<InterfaceName>,
+    /// Chains of others.
+    pub ruleset: &'a Look<Ruleset>,
 }
 
 /// What becomes of the packet at a station.
@@ -180,8 +186,9 @@ fn over_bridge(examined: &Examined, device: &Device, bridge: &InterfaceName, que
             format!("{bridge} takes {} bytes, the guest may send {}", master.link.mtu, device.link.mtu),
         ));
     }
+    way.extend(bridge_chains(examined, device, bridge, question));
     if examined.kernel.bridged_packets == Switch::On {
-        way.extend(chains(examined, bridge, Traffic::Bridged));
+        way.extend(chains(examined, bridge, Traffic::Bridged, question));
     }
     let own = seen.addresses_of(bridge).any(|address| !address.is_ipv6_link_local());
     let near = question.to.is_some_and(|to| seen.addresses_of(bridge).any(|address| address.network.contains(to)));
@@ -269,42 +276,102 @@ fn through_host(examined: &Examined, device: &InterfaceName, question: &Question
             None => Station::dropped("route", format!("no route leads to {to}")),
         });
     }
-    way.extend(chains(examined, device, Traffic::FromAndTo));
+    way.extend(chains(examined, device, Traffic::FromAndTo, question));
     let out = question.way.as_ref().or(examined.seen.uplink.as_ref()).filter(|out| !examined.seen.is_guests(out));
     way.extend(out.map(|out| translation(examined, question, family, out)));
     way
 }
 
-fn chains(examined: &Examined, device: &InterfaceName, traffic: Traffic) -> Vec<Station> {
+/// What is known of the packet between two devices.
+fn packet(examined: &Examined, question: &Question<'_>, from: &InterfaceName, to: Option<&InterfaceName>) -> Packet {
+    let device = |name: &InterfaceName| {
+        let number = examined.seen.device(name.as_str())?.link.index?;
+        Some(nftables::Device { number, name: name.to_string() })
+    };
+    Packet {
+        from: device(from),
+        to: to.and_then(device),
+        bridge: None,
+        mac: question.vif.mac.map(|mac| mac.octets()),
+        source: question.from,
+        destination: question.to,
+        protocol: question.protocol,
+    }
+}
+
+/// Chains of others that see what a bridge passes from port to port, where there are any.
+fn bridge_chains(examined: &Examined, device: &Device, bridge: &InterfaceName, question: &Question<'_>) -> Vec<Station> {
+    let Ok(ruleset) = question.ruleset else { return vec![] };
+    let mut uplinks = examined.seen.uplinks_of(bridge).map(|port| &port.link.name);
+    let to = match (uplinks.next(), uplinks.next()) {
+        (Some(only), None) => Some(only),
+        _ => None,
+    };
+    let packet = Packet { bridge: Some(bridge.to_string()), ..packet(examined, question, &device.link.name, to) };
+    let passages = ruleset.passages(&[ChainFamily::Bridge], &packet);
+    passages.into_iter().map(|passage| Station::new("bridge filter", passage.fate, passage.why)).collect()
+}
+
+/// Chains of others that see what the host forwards.
+fn chains(examined: &Examined, device: &InterfaceName, traffic: Traffic, question: &Question<'_>) -> Vec<Station> {
     let Ok(firewall) = &examined.firewall else {
         return vec![Station::perhaps("packet filter", "its chains could not be looked at")];
     };
-    let covers = |seen| seen == traffic || seen == Traffic::FromAndTo;
-    let stations = firewall.dropping_chains.iter().map(|dropping| {
-        let ours = firewall
-            .accepts
-            .iter()
-            .any(|accept| accept.chain == dropping.chain && accept.device == *device && covers(accept.traffic));
-        if ours {
-            return Station::passes(
-                "packet filter",
-                format!("the chain {} drops what it does not know, and has our rule for {device}", dropping.chain),
-            );
+    let to = match traffic {
+        Traffic::Bridged => Some(device),
+        Traffic::FromAndTo => question.way.as_ref(),
+    };
+    let mut stations = vec![];
+    match question.ruleset {
+        Ok(ruleset) => {
+            let packet = packet(examined, question, device, to);
+            for passage in ruleset.passages(&[ChainFamily::Ip, ChainFamily::Ip6, ChainFamily::Inet], &packet) {
+                let mut station = Station::new("packet filter", passage.fate, passage.why);
+                let dropping = firewall.dropping_chains.iter().find(|dropping| is_same(&dropping.chain, passage.chain));
+                let lacking = dropping.filter(|dropping| !has_ours(firewall, dropping, device, traffic));
+                if let Some(dropping) = lacking.filter(|_| passage.fate != Fate::Passes) {
+                    station = prescription::accept(dropping, device, traffic).into_iter().fold(station, Station::typing);
+                }
+                stations.push(station);
+            }
         }
-        let station = Station::perhaps(
-            "packet filter",
-            format!("the chain {} drops what none of its rules accepts, and has no rule of ours for {device}", dropping.chain),
-        );
-        prescription::accept(dropping, device, traffic).into_iter().fold(station, Station::typing)
-    });
-    let mut stations: Vec<Station> = stations.collect();
+        Err(reason) => stations.push(Station::perhaps("packet filter", format!("its chains could not be looked at: {reason}"))),
+    }
+    let legacy = firewall.dropping_chains.iter().filter(|dropping| dropping.chain.keeper == ChainKeeper::LegacyTables);
+    stations.extend(legacy.map(|dropping| legacy_chain(firewall, dropping, device, traffic)));
     if stations.is_empty() {
-        stations.push(Station::passes(
-            "packet filter",
-            "no chain at the forward hook drops all that it does not know; single rules may",
-        ));
+        stations.push(Station::passes("packet filter", "nobody else has a chain in nf_tables where packets are forwarded"));
     }
     stations
+}
+
+fn is_same(known: &ForwardChain, chain: &ChainId) -> bool {
+    known.keeper == ChainKeeper::NfTables
+        && known.family.to_string() == chain.table.family.to_string()
+        && known.table == chain.table.name.to_string()
+        && known.name == chain.name.to_string()
+}
+
+fn has_ours(firewall: &Firewall, dropping: &DroppingChain, device: &InterfaceName, traffic: Traffic) -> bool {
+    let covers = |seen| seen == traffic || seen == Traffic::FromAndTo;
+    let is_it = |accept: &&ForwardAccept| accept.chain == dropping.chain && accept.device == *device && covers(accept.traffic);
+    firewall.accepts.iter().any(|accept| is_it(&accept))
+}
+
+/// A chain of iptables-legacy, whose single rules are not read.
+fn legacy_chain(firewall: &Firewall, dropping: &DroppingChain, device: &InterfaceName, traffic: Traffic) -> Station {
+    let chain = &dropping.chain;
+    if has_ours(firewall, dropping, device, traffic) {
+        return Station::passes(
+            "packet filter",
+            format!("the chain {chain} of iptables-legacy drops what it does not know, and has our rule for {device}"),
+        );
+    }
+    let station = Station::perhaps(
+        "packet filter",
+        format!("the chain {chain} of iptables-legacy drops what none of its rules accepts, and has no rule of ours for {device}"),
+    );
+    prescription::accept(dropping, device, traffic).into_iter().fold(station, Station::typing)
 }
 
 fn translation(examined: &Examined, question: &Question<'_>, family: Family, out: &InterfaceName) -> Station {
@@ -332,9 +399,9 @@ fn translation(examined: &Examined, question: &Question<'_>, family: Family, out
 
 /// The answer as text.
 #[must_use]
-pub fn text(question: &Question<'_>, stations: &[Station], style: Style) -> String {
+pub fn text(seen: &Seen, question: &Question<'_>, stations: &[Station], style: Style) -> String {
     let vif = question.vif;
-    let mut text = style.paint(Hue::Name, &format!("{} of {}", vif.kernel_name(), vif.guest_words()));
+    let mut text = style.paint(Hue::Name, &seen.words_of(vif));
     let details = [
         vif.uuid.as_ref().map(|uuid| format!("UUID {uuid}")),
         vif.mac.map(|mac| mac.to_string()),

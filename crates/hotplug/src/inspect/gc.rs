@@ -1,11 +1,14 @@
 //! `gc`: what is ours and nobody needs any more, and the plan that takes it away.
 
+use crate::dhcp::dhcpd::HostLine;
 use crate::firewall::{ForwardAccept, Masquerade};
 use crate::guest_filter::GuestFilter;
 use crate::host::Host;
 use crate::inspect::model::{Examined, GuestFile, Look, VifMemory};
+use crate::interface_name::InterfaceName;
 use crate::operation::{Operation, Service, Unfilter};
-use crate::plan::Plan;
+use crate::plan::draft::Draft;
+use crate::plan::{self, Plan};
 use crate::record::{Record, Started};
 use crate::sessions::Held;
 
@@ -47,6 +50,12 @@ pub fn guest_files(examined: &Examined) -> impl Iterator<Item = &GuestFile> {
     examined.remembered.guest_files.iter().filter(|file| examined.is_orphan(&file.device))
 }
 
+/// Guests in dhcpd's file behind devices that are gone.
+pub fn hosts_of_dhcpd(examined: &Examined) -> impl Iterator<Item = &HostLine> {
+    let guests = examined.dhcpd.iter().flat_map(|seen| &seen.guests);
+    guests.filter(|guest| examined.is_orphan(&guest.device))
+}
+
 /// Bridges that network-bridge remembers, and that are gone.
 pub fn lost_bridges(examined: &Examined) -> impl Iterator<Item = &Started> {
     let started = examined.remembered.bridges.iter().flat_map(|(_, record)| &record.started);
@@ -70,6 +79,8 @@ pub fn plan(examined: &Examined) -> Look<Plan> {
     }
     forget_guests(examined, &mut plan);
     forget_bridges(examined, &mut plan);
+    // Last, since a file of dhcpd's that cannot be written ends the plan: with half of them changed it would not start.
+    forget_hosts_of_dhcpd(examined, &mut plan);
     Ok(plan)
 }
 
@@ -81,6 +92,14 @@ fn forget_guests(examined: &Examined, plan: &mut Plan) {
     if let (true, Some(pid_file)) = (some, &examined.dnsmasq_pid_file) {
         plan.may(Operation::Restart(Service::HangUp { pid_file: pid_file.clone(), program: "dnsmasq".to_owned() }));
     }
+}
+
+fn forget_hosts_of_dhcpd(examined: &Examined, plan: &mut Plan) {
+    let Some(seen) = &examined.dhcpd else { return };
+    let gone: Vec<&InterfaceName> = hosts_of_dhcpd(examined).map(|guest| &guest.device).collect();
+    let mut draft = Draft::new(&Host { files: seen.files.clone(), ..Host::default() });
+    plan::dhcp::withdraw_from_dhcpd(&mut draft, &seen.server, &gone);
+    plan.steps.extend(draft.plan.steps);
 }
 
 fn forget_bridges(examined: &Examined, plan: &mut Plan) {
@@ -101,6 +120,7 @@ pub fn host(examined: &Examined) -> Host {
         forward_accepts: firewall.accepts,
         dropping_chains: firewall.dropping_chains,
         guest_filters: examined.seen.filter.values().map(|filtered| filtered.filter.clone()).collect(),
+        files: examined.dhcpd.as_ref().map(|seen| seen.files.clone()).unwrap_or_default(),
         ..Host::default()
     }
 }

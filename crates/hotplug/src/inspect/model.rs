@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use ipnetwork::IpNetwork;
 use serde::Serialize;
 
+use crate::dhcp::dhcpd::{Dhcpd, HostLine};
 use crate::firewall::{DroppingChain, ForwardAccept, Masquerade};
 use crate::guest_filter::{Damage, GuestFilter};
 use crate::host::{Address, Link, Neighbour, Route, Switch};
@@ -350,6 +351,18 @@ impl Seen {
         vif.device_names().find_map(|name| self.device(&name))
     }
 
+    /// What a guest's interface is called: as its device is, or as the driver would call it.
+    #[must_use]
+    pub fn name_of(&self, vif: &Backend) -> String {
+        self.device_of(vif).map_or_else(|| vif.kernel_name(), |device| device.link.name.to_string())
+    }
+
+    /// A guest's interface in a few words: its name, and whose it is.
+    #[must_use]
+    pub fn words_of(&self, vif: &Backend) -> String {
+        format!("{} of {}", self.name_of(vif), vif.guest_words())
+    }
+
     /// The guest's interface that a device belongs to, itself or as the emulated twin.
     #[must_use]
     pub fn vif_of(&self, device: &InterfaceName) -> Option<&Backend> {
@@ -416,8 +429,8 @@ pub struct Kernel {
 pub struct Trials {
     /// A table of nf_tables that translates addresses.
     pub nat_table: Look<()>,
-    /// A table that sees what bridges pass on, and one for ARP.
-    pub bridge_tables: Look<()>,
+    /// A guest's filter, on a bridge and on a link of its own.
+    pub guest_filters: Look<()>,
     /// A bridge.
     pub bridge: Look<()>,
 }
@@ -490,6 +503,17 @@ pub struct GuestFile {
     pub device: InterfaceName,
     /// The guest's address.
     pub address: Ipv4Addr,
+}
+
+/// ISC dhcpd, which knows guests from a file of ours.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DhcpdSeen {
+    /// The server.
+    pub server: Dhcpd,
+    /// The guests in the file.
+    pub guests: Vec<HostLine>,
+    /// What stands in the server's files.
+    pub files: BTreeMap<PathBuf, Option<String>>,
 }
 
 /// What lies at the path of a program.
@@ -611,6 +635,8 @@ pub struct Examined {
     pub dnsmasq: DhcpServer,
     /// dnsmasq's file with its process id, where it keeps one.
     pub dnsmasq_pid_file: Option<PathBuf>,
+    /// ISC dhcpd, where a file of ours names guests to it.
+    pub dhcpd: Option<DhcpdSeen>,
     /// The last complaints of the programs in Xen's log, oldest first.
     pub complaints: Vec<String>,
 }
@@ -619,7 +645,7 @@ impl Examined {
     /// A host with nothing on it.
     #[cfg(test)]
     pub(crate) fn of_nothing() -> Self {
-        let trials = Ok(Trials { nat_table: Ok(()), bridge_tables: Ok(()), bridge: Ok(()) });
+        let trials = Ok(Trials { nat_table: Ok(()), guest_filters: Ok(()), bridge: Ok(()) });
         Self {
             seen: Seen::default(),
             routes: vec![],
@@ -634,6 +660,7 @@ impl Examined {
             managed: vec![],
             dnsmasq: DhcpServer::NotAsked,
             dnsmasq_pid_file: None,
+            dhcpd: None,
             complaints: vec![],
         }
     }

@@ -38,14 +38,19 @@ pub fn offer(draft: &mut Draft, server: &Server, guest: &Guest) -> Result<(), Re
 pub fn withdraw(draft: &mut Draft, server: &Server, device: &InterfaceName) {
     match server {
         Server::Dnsmasq(server) => withdraw_from_dnsmasq(draft, server, device),
-        Server::Dhcpd(server) => {
-            let change = change_dhcpd(draft, server, |include, arguments| {
-                include.remove(device);
-                *arguments = dhcpd::without_argument(arguments, device);
-            });
-            restart_dhcpd(draft, server, change);
-        }
+        Server::Dhcpd(server) => withdraw_from_dhcpd(draft, server, &[device]),
     }
+}
+
+/// Has dhcpd forget the guests behind `devices`, with one restart for all.
+pub fn withdraw_from_dhcpd(draft: &mut Draft, server: &Dhcpd, devices: &[&InterfaceName]) {
+    let change = change_dhcpd(draft, server, |include, arguments| {
+        for device in devices {
+            include.remove(device);
+            *arguments = dhcpd::without_argument(arguments, device);
+        }
+    });
+    restart_dhcpd(draft, server, change);
 }
 
 /// Has `server` serve `subnet`, in place of whatever it served for that network.

@@ -65,6 +65,9 @@ pub static XEN_NETWORK: Program = Program {
                 "Follows a packet from a guest's interface outwards and its answer back: device, guest filter, port and bridge, or gateway, \
                  route and reverse path; then forwarding, chains of the packet filter and translation. Says at each station whether it passes, \
                  and what would let it pass.",
+                "Of others' chains in nf_tables where packets are forwarded, those of iptables-nft among them, it names the rule that decides on \
+                 the first packet of a connection, as far as rules ask for devices, addresses, the protocol and the state of the connection; \
+                 others are named as such that it cannot judge. Of iptables-legacy it knows policies and what stands at the end of FORWARD.",
             ],
         },
         Command {
@@ -102,6 +105,13 @@ pub static XEN_NETWORK: Program = Program {
             value: "ADDRESS",
             meaning: &["For explain: where the packet is to go."],
             default: "anywhere",
+            sources: GIVEN,
+        },
+        Variable {
+            name: "protocol",
+            value: "PROTOCOL",
+            meaning: &["For explain: what the packet carries: tcp, udp, icmp, icmpv6, sctp, or a number."],
+            default: "not known",
             sources: GIVEN,
         },
     ],

@@ -128,7 +128,7 @@ pub(super) fn take_vlans(message: &Message, vlans: &mut PortVlans) -> Result<(),
         let entry = Attributes::parse(entry)?;
         let nonsense = || KernelError::Nonsense("a VLAN without its number".to_owned());
         let info = BridgeVlanInfo::try_from(entry.bytes(BRIDGE_VLANDB_ENTRY_INFO).ok_or_else(nonsense)?)?;
-        let id = |number: u16| VlanId::try_from(number).map_err(KernelError::Nonsense);
+        let id = |number: u16| VlanId::try_from(number).map_err(|error| KernelError::Nonsense(error.to_string()));
         let first = id(info.vid)?;
         vlans.add(&VlanSpan {
             first,

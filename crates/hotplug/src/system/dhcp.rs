@@ -13,6 +13,7 @@ use crate::dhcp::dhcpd::{Dhcpd, Include};
 use crate::dhcp::dnsmasq::{self, Dnsmasq, Interfaces};
 use crate::dhcp::{DhcpWish, Resolver, Server};
 use crate::host::Host;
+use crate::inspect::model::DhcpdSeen;
 use crate::interface_name::InterfaceName;
 use crate::operation::{LeaseEnd, Service};
 use crate::plan::Refusal;
@@ -37,6 +38,19 @@ pub enum About<'a> {
 /// When there is no such server here, or a file of its cannot be read.
 pub fn find_server(wish: DhcpWish, about: About<'_>, host: &mut Host) -> Result<Option<Server>, Refusal> {
     find_below(&Files::default(), wish, about, host)
+}
+
+/// ISC dhcpd, where a file of ours beside its own names guests.
+#[must_use]
+pub fn dhcpd_with_guests() -> Option<DhcpdSeen> {
+    dhcpd_with_guests_below(&Files::default())
+}
+
+fn dhcpd_with_guests_below(files: &Files) -> Option<DhcpdSeen> {
+    let mut host = Host::default();
+    let server = dhcpd_below(files, About::Subnets, &mut host).ok()??;
+    let guests = Include::parse(host.files.get(&server.include)?.as_deref()?).hosts;
+    (!guests.is_empty()).then_some(DhcpdSeen { server, guests, files: host.files })
 }
 
 /// Removes what killed programs have left half written of guests' files.

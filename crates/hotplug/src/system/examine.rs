@@ -5,8 +5,9 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use super::dhcp::dnsmasq_pid_file;
+use super::dhcp::{dhcpd_with_guests, dnsmasq_pid_file};
 use super::files::Files;
+use super::guests::Detail;
 use super::lock::{self, LockName};
 use super::manager::{Manager, manager_of};
 use super::state::state_path;
@@ -53,7 +54,7 @@ impl System {
     /// When the kernel does not tell what devices, addresses and routes there are. Whatever else cannot be found out is part of what was
     /// seen.
     pub fn examine(&mut self) -> Result<Examined, SystemError> {
-        let seen = self.survey()?;
+        let seen = self.survey(Detail::Whole)?;
         let routes = self.main_routes()?;
         let remembered = remembered(&Files::default());
         let settings = self.settings(&seen, &remembered.sessions)?;
@@ -71,6 +72,7 @@ impl System {
             managed: managed(&seen, &remembered),
             dnsmasq: dhcp_server(&files, &remembered),
             dnsmasq_pid_file: dnsmasq_pid_file(),
+            dhcpd: dhcpd_with_guests(),
             complaints: complaints(&files),
             remembered,
             seen,

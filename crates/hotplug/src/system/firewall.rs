@@ -24,6 +24,7 @@ use super::{Cause, System, SystemError};
 use crate::firewall::{ChainKeeper, ForwardAccept, Masquerade, TABLE};
 use crate::guest_filter::{GuestFilter, Way};
 use crate::host::{Family, Host};
+use crate::inspect::chains::Ruleset;
 use crate::interface_name::InterfaceName;
 
 /// Why the packet filter was not changed, or not seen.
@@ -185,6 +186,14 @@ impl System {
     /// When the kernel does not tell.
     pub fn masquerades(&mut self) -> std::result::Result<BTreeSet<Masquerade>, SystemError> {
         self.firewall.masquerades().map_err(SystemError::in_act("looking at the packet filter's own table"))
+    }
+
+    /// The chains of nf_tables in tables that see what is forwarded.
+    ///
+    /// # Errors
+    /// When the kernel does not tell.
+    pub fn forwarding_rules(&mut self) -> std::result::Result<Ruleset, SystemError> {
+        foreign::ruleset(&mut self.firewall).map_err(SystemError::in_act("looking at the chains of the packet filter"))
     }
 
     /// Notes the guest filters of `devices`, for frames that come in this way, and what is wrong with the tables that hold them.

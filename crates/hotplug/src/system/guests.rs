@@ -1,5 +1,6 @@
 //! Every guest's interface in XenStore, read in a few round trips.
 
+use std::collections::BTreeMap;
 use std::str;
 
 use ipnetwork::IpNetwork;
@@ -13,19 +14,42 @@ use crate::inspect::model::{Backend, Store, printable};
 pub(super) const FOLDER: &str = "backend/vif";
 /// Tells udev's calls to do nothing, where it exists.
 const DISABLE_UDEV: &str = "libxl/disable_udev";
-/// What is read of each interface.
-const KEYS: [&str; 9] = ["script", "state", "hotplug-status", "mac", "ip", "bridge", "mtu", "vifname", "vlan"];
 /// What is read of an interface whose program has failed, besides.
 const ERROR_KEY: &str = "hotplug-error";
-/// What is read of each domain.
-const DOMAIN_KEYS: [&str; 2] = ["name", "vm"];
+
+/// How much is read of each guest. XenStore has no way to read a folder at once: every key is a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Detail {
+    /// What the tree of `status` shows.
+    Shown,
+    /// All that is known.
+    Whole,
+}
+
+impl Detail {
+    /// The keys of each interface.
+    fn keys(self) -> &'static [&'static str] {
+        match self {
+            Self::Shown => &["script", "hotplug-status", "mac", "ip", "vifname"],
+            Self::Whole => &["script", "hotplug-status", "mac", "ip", "vifname", "state", "bridge", "mtu", "vlan"],
+        }
+    }
+
+    /// The keys of each domain.
+    fn domain_keys(self) -> &'static [&'static str] {
+        match self {
+            Self::Shown => &["name"],
+            Self::Whole => &["name", "vm"],
+        }
+    }
+}
 
 impl System {
     /// Every guest's interface.
     ///
     /// # Errors
     /// Where there is no store, or it does not answer.
-    pub fn guests_interfaces(&mut self) -> xenstore::Result<Store> {
+    pub fn guests_interfaces(&mut self, detail: Detail) -> xenstore::Result<Store> {
         let client = self.store()?;
         let folder = StorePath::parse(FOLDER)?;
         let domains: Vec<u16> = numbers(client.list(&folder)?);
@@ -38,17 +62,17 @@ impl System {
             .collect();
         let mut paths = vec![StorePath::parse(DISABLE_UDEV)?];
         for domain in &domains {
-            for key in DOMAIN_KEYS {
+            for key in detail.domain_keys() {
                 paths.push(StorePath::parse(&format!("/local/domain/{domain}/{key}"))?);
             }
         }
         for (domain, handle) in &vifs {
-            for key in KEYS {
+            for key in detail.keys() {
                 paths.push(StorePath::parse(&format!("{FOLDER}/{domain}/{handle}/{key}"))?);
             }
         }
         let values = client.read_many(&paths)?;
-        let mut store = assemble(&domains, &vifs, values.into_iter().map(text));
+        let mut store = assemble(&domains, &vifs, detail, values.into_iter().map(text));
         let failed: Vec<&mut Backend> =
             store.vifs.iter_mut().filter(|vif| vif.hotplug_status.as_deref() == Some("error")).collect();
         let paths: Result<Vec<StorePath>, _> =
@@ -73,32 +97,41 @@ fn text(value: Option<Vec<u8>>) -> Option<String> {
     value.and_then(|bytes| String::from_utf8(bytes).ok()).filter(|text| !text.is_empty())
 }
 
-fn assemble(domains: &[u16], vifs: &[(u16, u32)], mut values: impl Iterator<Item = Option<String>>) -> Store {
-    let mut next = || values.next().flatten();
-    let udev_disabled = if next().is_some() { Switch::On } else { Switch::Off };
-    let known: Vec<(u16, Option<String>, Option<String>)> = domains.iter().map(|domain| (*domain, next(), next())).collect();
+fn assemble(domains: &[u16], vifs: &[(u16, u32)], detail: Detail, mut values: impl Iterator<Item = Option<String>>) -> Store {
+    let udev_disabled = if values.next().flatten().is_some() { Switch::On } else { Switch::Off };
+    let mut guests = BTreeMap::new();
+    for domain in domains {
+        let mut told = told(detail.domain_keys(), &mut values);
+        guests.insert(*domain, (told.remove("name"), told.remove("vm")));
+    }
     let mut store = Store { vifs: vec![], udev_disabled };
     for (domain, handle) in vifs {
-        let guest = known.iter().find(|(number, ..)| number == domain);
-        let printed = |text: Option<String>| text.as_deref().map(printable);
+        let (name, vm) = guests.get(domain).cloned().unwrap_or_default();
+        let mut told = told(detail.keys(), &mut values);
+        let mut key = |key: &str| told.remove(key);
         store.vifs.push(Backend {
             domain: *domain,
             handle: *handle,
-            guest: guest.and_then(|(_, name, _)| name.as_deref()).map(printable),
-            uuid: guest.and_then(|(_, _, vm)| vm.as_deref()?.strip_prefix("/vm/").map(printable)),
-            script: printed(next()),
-            state: next().and_then(|state| state.parse().ok()),
-            hotplug_status: printed(next()),
+            guest: name.as_deref().map(printable),
+            uuid: vm.as_deref().and_then(|vm| vm.strip_prefix("/vm/").map(printable)),
+            script: key("script").as_deref().map(printable),
+            state: key("state").and_then(|state| state.parse().ok()),
+            hotplug_status: key("hotplug-status").as_deref().map(printable),
             hotplug_error: None,
-            mac: next().and_then(|mac| mac.parse().ok()),
-            addresses: next().as_deref().map(addresses_in).unwrap_or_default(),
-            bridge: next().and_then(|bridge| bridge.parse().ok()),
-            mtu: next().and_then(|mtu| mtu.parse().ok()),
-            vifname: next().and_then(|name| name.parse().ok()),
-            vlan: printed(next()),
+            mac: key("mac").and_then(|mac| mac.parse().ok()),
+            addresses: key("ip").as_deref().map(addresses_in).unwrap_or_default(),
+            bridge: key("bridge").and_then(|bridge| bridge.parse().ok()),
+            mtu: key("mtu").and_then(|mtu| mtu.parse().ok()),
+            vifname: key("vifname").and_then(|name| name.parse().ok()),
+            vlan: key("vlan").as_deref().map(printable),
         });
     }
     store
+}
+
+/// The next values, by their keys; those that there are.
+fn told(keys: &[&'static str], values: impl Iterator<Item = Option<String>>) -> BTreeMap<&'static str, String> {
+    keys.iter().zip(values).filter_map(|(key, value)| Some((*key, value?))).collect()
 }
 
 /// The addresses in the key `ip`; words that are none are passed over.
@@ -111,18 +144,27 @@ mod tests {
     use super::*;
 
     #[test]
+    fn what_the_tree_does_not_show_is_not_read() {
+        let values = ["1", "web", "/etc/xen/scripts/vif-nat", "connected", "00:16:3e:00:00:01", "10.0.0.2", "web0"];
+        let store = assemble(&[7], &[(7, 0)], Detail::Shown, values.into_iter().map(|value| Some(value.to_owned())));
+        let [vif] = &store.vifs[..] else { panic!("{store:?}") };
+        assert_eq!((vif.guest.as_deref(), vif.uuid.as_deref(), vif.state), (Some("web"), None, None));
+        assert_eq!(vif.device_names().collect::<Vec<_>>(), ["web0", "vif7.0"]);
+    }
+
+    #[test]
     fn values_find_their_interface() {
         let domains = [1, 2];
         let vifs = [(1, 0), (1, 1), (2, 0)];
         let mut values: Vec<Option<String>> = vec![Some("1".into()), Some("web".into()), Some("/vm/u-1".into()), None, None];
         for number in 0..3 {
-            values.extend(KEYS.map(|key| match key {
+            values.extend(Detail::Whole.keys().iter().map(|key| match *key {
                 "state" => Some(number.to_string()),
                 "ip" => Some("192.168.1.101 fe80::1 nonsense".to_owned()),
                 key => Some(format!("{key}{number}")),
             }));
         }
-        let store = assemble(&domains, &vifs, values.into_iter());
+        let store = assemble(&domains, &vifs, Detail::Whole, values.into_iter());
         assert_eq!(store.udev_disabled, Switch::On);
         let [first, second, third] = &store.vifs[..] else { panic!("{store:?}") };
         assert_eq!((first.guest.as_deref(), first.uuid.as_deref(), first.state), (Some("web"), Some("u-1"), Some(0)));

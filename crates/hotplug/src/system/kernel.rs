@@ -16,6 +16,8 @@ pub(super) struct Kernel {
     connection: Option<Connection>,
     subscribe: Option<Subscribe>,
     numbers: BTreeMap<InterfaceName, u32>,
+    /// The same the other way round: a host may have thousands.
+    names: BTreeMap<u32, InterfaceName>,
     /// Their `proxy_arp`, as they had it when they were looked at.
     proxy_arp: BTreeMap<InterfaceName, u32>,
 }
@@ -62,16 +64,20 @@ impl Kernel {
 
     /// The name of a device.
     pub fn name_of(&mut self, number: u32) -> Result<InterfaceName, KernelError> {
-        if let Some((name, _)) = self.numbers.iter().find(|(_, seen)| **seen == number) {
-            return Ok(name.clone());
+        match self.names.get(&number) {
+            Some(name) => Ok(name.clone()),
+            None => link::name_by_number(self, number),
         }
-        link::name_by_number(self, number)
     }
 
     /// Notes a device's number.
     pub fn learn(&mut self, name: &InterfaceName, number: u32) {
-        self.numbers.retain(|_, seen| *seen != number);
-        self.numbers.insert(name.clone(), number);
+        if let Some(former) = self.names.insert(number, name.clone()).filter(|former| former != name) {
+            self.numbers.remove(&former);
+        }
+        if let Some(former) = self.numbers.insert(name.clone(), number).filter(|former| *former != number) {
+            self.names.remove(&former);
+        }
     }
 
     /// Notes a device's `proxy_arp`, where the kernel told it.
@@ -91,19 +97,22 @@ impl Kernel {
     pub fn renamed(&mut self, from: &InterfaceName, to: &InterfaceName) {
         self.proxy_arp.remove(from);
         if let Some(number) = self.numbers.remove(from) {
-            self.numbers.insert(to.clone(), number);
+            self.learn(to, number);
         }
     }
 
     /// Forgets what a device's number was.
     pub fn forget(&mut self, name: &InterfaceName) {
-        self.numbers.remove(name);
+        if let Some(number) = self.numbers.remove(name) {
+            self.names.remove(&number);
+        }
         self.proxy_arp.remove(name);
     }
 
     /// Forgets all numbers: something else may have renamed, removed or made devices.
     pub fn forget_all(&mut self) {
         self.numbers.clear();
+        self.names.clear();
         self.proxy_arp.clear();
     }
 }

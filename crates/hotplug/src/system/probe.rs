@@ -1,15 +1,19 @@
 //! What this kernel can do: tried out in a network namespace that is made for it and goes with the trial.
 
-use nftables::{Base, Batch, Chain, Connection, Family, Hook, Name, Policy, Table};
+use std::net::IpAddr;
+
 use nix::sched::{CloneFlags, unshare};
 
 use super::System;
-use super::firewall::{Firewall, FirewallError};
+use super::firewall::Firewall;
 use super::kernel::Kernel as KernelConnection;
 use super::link;
 use crate::firewall::Masquerade;
+use crate::guest_filter::{GuestFilter, Strictness, Tags, Way};
 use crate::host::{Family as IpFamily, Switch};
 use crate::inspect::model::{Ipv6, Kernel, Look, Trials};
+use crate::interface_name::InterfaceName;
+use crate::mac_address::MacAddress;
 use crate::operation::NewBridge;
 
 /// Tries it out.
@@ -29,18 +33,25 @@ fn trials() -> Trials {
         let masquerade = Masquerade { family: IpFamily::V4, device };
         Firewall::default().add_masquerade(&masquerade).map_err(|error| error.to_string())
     });
-    Trials { nat_table, bridge_tables: filter_tables().map_err(|error| error.to_string()), bridge: bridge() }
+    Trials { nat_table, guest_filters: guest_filters(), bridge: bridge() }
 }
 
-/// Tables like those of the guest filter.
-fn filter_tables() -> Result<(), FirewallError> {
-    let mut batch = Batch::new();
-    for (family, hook) in [(Family::Bridge, Hook::Forward), (Family::Arp, Hook::Input)] {
-        let mut table = Table::new(family, "trial".parse::<Name>()?);
-        table.chains.push(Chain::base("trial".parse::<Name>()?, Base::filter(family, hook).with_policy(Policy::Accept)));
-        batch.add_table(table);
+/// A guest's filter, in the tables of both ways: they need modules that a kernel with nf_tables may lack (nft_meta_bridge, nft_fib_inet).
+fn guest_filters() -> Look<()> {
+    let device: InterfaceName = "lo".parse().map_err(|_| "no such name".to_owned())?;
+    for way in [Way::Bridged, Way::Routed] {
+        let filter = GuestFilter {
+            device: device.clone(),
+            renamed_from: None,
+            way,
+            mac: MacAddress::new([0, 0x16, 0x3e, 0, 0, 1]),
+            strictness: Strictness::Strict,
+            tags: Tags::default(),
+            addresses: vec![IpAddr::from([192, 0, 2, 1]).into()],
+        };
+        Firewall::default().try_to_set(&filter).map_err(|error| error.to_string())?;
     }
-    Ok(Connection::open()?.send(&batch)?)
+    Ok(())
 }
 
 fn bridge() -> Look<()> {

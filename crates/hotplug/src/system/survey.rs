@@ -7,6 +7,7 @@ use netlink_packet_route::link::LinkMessage;
 
 use super::attributes::Attributes;
 use super::connection::{KernelError, Message};
+use super::guests::Detail;
 use super::link::{self, HEADER};
 use super::{System, SystemError, address, bridge_port, route};
 use crate::host::{Address, Link, Route, Switch};
@@ -26,22 +27,22 @@ const RX_DROPPED: usize = 6;
 const TX_DROPPED: usize = 7;
 
 impl System {
-    /// Everything that the status shows.
+    /// Everything that the status shows, and of guests in that detail.
     ///
     /// # Errors
     /// When the kernel does not tell. A XenStore that does not answer is no error, but part of what was seen.
-    pub fn survey(&mut self) -> Result<Seen, SystemError> {
+    pub fn survey(&mut self, detail: Detail) -> Result<Seen, SystemError> {
         let devices = self.devices()?;
         let addresses = self.all_addresses(&devices)?;
         let uplink = self.default_device()?;
-        let store = LookedStore(self.guests_interfaces().map_err(|error| error.to_string()));
+        let store = LookedStore(self.guests_interfaces(detail).map_err(|error| error.to_string()));
         let filters = self.guest_filters_with_drops()?;
         let filter = filters.into_iter().map(|(filter, dropped)| (filter.device.clone(), Filtered { filter, dropped })).collect();
         Ok(Seen::new(devices, addresses, uplink, store, filter))
     }
 
     /// Every device, in the kernel's order.
-    fn devices(&mut self) -> Result<Vec<Device>, SystemError> {
+    pub(super) fn devices(&mut self) -> Result<Vec<Device>, SystemError> {
         let failed = SystemError::in_act("listing the devices");
         let messages =
             self.kernel.connection().and_then(|connection| connection.dump(RouteNetlinkMessage::GetLink(LinkMessage::default())));

@@ -11,14 +11,13 @@ use nix::errno::Errno;
 use xenstore::{Client, DEFAULT_LIMIT, StorePath, Token};
 
 use super::connection::Message;
+use super::events::LINK_GROUP;
 use super::guests::FOLDER;
 use super::link;
 use super::{System, SystemError};
 use crate::inspect::model::Device;
 use crate::inspect::watch::Event;
 
-/// `RTNLGRP_LINK` (include/uapi/linux/rtnetlink.h).
-const LINK_GROUP: u32 = 1;
 const RTM_NEWLINK: u16 = 16;
 const RTM_DELLINK: u16 = 17;
 /// Bridges tell of their ports in messages of this family; the same is told once more without it.
@@ -45,7 +44,7 @@ impl System {
         let socket = subscribe().map_err(SystemError::in_act("subscribing to news of devices"))?;
         let (sender, events) = channel();
         let of_store = sender.clone();
-        let devices = self.survey()?.devices;
+        let devices = self.devices()?;
         thread::spawn(move || tell_of_devices(&socket, &sender));
         thread::spawn(move || tell_of_store(&of_store));
         Ok(News { devices, events })

@@ -7,7 +7,7 @@
 use std::process::ExitCode;
 
 use testbed::bench::report::{Host, Report, Section};
-use testbed::bench::{Extent, growth, outage, packets, process, reload, storm, throughput, vif};
+use testbed::bench::{Extent, growth, outage, packets, process, reload, status, storm, throughput, vif};
 use testbed::machine::{Error, Result, workspace};
 
 /// A subject's name, and what is measured.
@@ -16,7 +16,7 @@ struct Subject {
     measure: fn(Extent) -> Result<Section>,
 }
 
-const SUBJECTS: [Subject; 9] = [
+const SUBJECTS: [Subject; 10] = [
     Subject { name: "vif-bridge", measure: vif::vif_bridge },
     Subject { name: "vif-route", measure: vif::vif_route },
     Subject { name: "vif-nat", measure: vif::vif_nat },
@@ -26,6 +26,7 @@ const SUBJECTS: [Subject; 9] = [
     Subject { name: "outage", measure: outage::outage },
     Subject { name: "storm", measure: storm::storm },
     Subject { name: "reload", measure: reload::reload },
+    Subject { name: "status", measure: status::status },
 ];
 
 fn main() -> ExitCode {

@@ -56,10 +56,6 @@ fn set_up(examined: &Examined) -> Result<impl Iterator<Item = (&Backend, &Device
     Ok(set_up.filter_map(|vif| Some((vif, examined.seen.device_of(vif)?))))
 }
 
-fn who(vif: &Backend) -> String {
-    format!("{} of {}", vif.kernel_name(), vif.guest_words())
-}
-
 fn status(examined: &Examined) -> Answer {
     let there = vifs(examined)?.iter().filter(|vif| !vif.is_set_up() && examined.seen.device_of(vif).is_some());
     let finding = |vif: &Backend| {
@@ -69,7 +65,7 @@ fn status(examined: &Examined) -> Answer {
             (Some(other), _) => format!("hotplug-status is {other:?}: something else than connected keeps netback waiting"),
             (None, _) => "hotplug-status is empty: the program was not called, was killed, or is still at work".to_owned(),
         };
-        Finding::problem(STATUS, format!("{} is not set up", who(vif)))
+        Finding::problem(STATUS, format!("{} is not set up", examined.seen.words_of(vif)))
             .because(format!("{reason}; the guest's network card does not work"))
             .mended_by("once the cause is mended (see the log), have the program set it up")
             .typing(prescription::online(vif))
@@ -80,7 +76,7 @@ fn status(examined: &Examined) -> Answer {
 fn no_device(examined: &Examined) -> Answer {
     let lost = vifs(examined)?.iter().filter(|vif| examined.seen.device_of(vif).is_none());
     let finding = |vif: &Backend| {
-        Finding::problem(NO_DEVICE, format!("{} has no device", who(vif)))
+        Finding::problem(NO_DEVICE, format!("{} has no device", examined.seen.words_of(vif)))
             .because(format!(
                 "XenStore has {}, and there is no device {}: the driver xen-netback has not made it, or the guest is going down",
                 vif.path(),
@@ -137,7 +133,7 @@ fn no_bridge(examined: &Examined) -> Answer {
         }
     }
     let finding = |(bridge, vifs): (&InterfaceName, Vec<&Backend>)| {
-        let names: Vec<String> = vifs.iter().map(|vif| who(vif)).collect();
+        let names: Vec<String> = vifs.iter().map(|vif| examined.seen.words_of(vif)).collect();
         let finding = Finding::problem(NO_BRIDGE, format!("there is no bridge {bridge}, which {} asks for", listed(&names)))
             .because("it was never made, has another name, or was taken away under its guests")
             .mended_by(
@@ -161,7 +157,7 @@ fn not_a_port(examined: &Examined) -> Answer {
         let (name, bridge) = (&device.link.name, &wanted.link.name);
         (device.link.master.as_ref() != Some(bridge)).then(|| {
             let now = device.link.master.as_ref().map_or("of nothing".to_owned(), |other| format!("of {other}"));
-            Finding::problem(NOT_A_PORT, format!("{} is no port of {bridge}", who(vif)))
+            Finding::problem(NOT_A_PORT, format!("{} is no port of {bridge}", examined.seen.words_of(vif)))
                 .because(format!("{name} is a port {now}: somebody has moved it, or the bridge was made anew"))
                 .mended_by("make it a port")
                 .typing(format!("ip link set {name} master {bridge}"))
@@ -174,7 +170,7 @@ fn down(examined: &Examined) -> Answer {
     let finding = |(vif, device): (&Backend, &Device)| {
         let name = &device.link.name;
         (device.link.state == AdminState::Down).then(|| {
-            Finding::problem(DOWN, format!("{} is down", who(vif)))
+            Finding::problem(DOWN, format!("{} is down", examined.seen.words_of(vif)))
                 .because(format!("{name} was set up and is not up any more: somebody has taken it down"))
                 .mended_by("set it up")
                 .typing(match vif.wiring() {
@@ -198,7 +194,7 @@ fn mtu(examined: &Examined) -> Answer {
         };
         let (name, mtu) = (&device.link.name, device.link.mtu);
         (mtu != wanted).then(|| {
-            Finding::problem(MTU, format!("{} has an MTU of {mtu} bytes instead of {wanted}", who(vif)))
+            Finding::problem(MTU, format!("{} has an MTU of {mtu} bytes instead of {wanted}", examined.seen.words_of(vif)))
                 .because(format!("{source} {wanted}; larger packets are lost without a word"))
                 .mended_by("give it the same")
                 .typing(format!("ip link set {name} mtu {wanted}"))
@@ -234,7 +230,7 @@ fn vlans(examined: &Examined) -> Answer {
         let asked = tree::vlans(&wanted);
         if bridge.link.vlan_filtering == VlanFiltering::Off {
             return Some(
-                Finding::problem(VLANS, format!("{} is not kept to its VLANs {asked}", who(vif)))
+                Finding::problem(VLANS, format!("{} is not kept to its VLANs {asked}", examined.seen.words_of(vif)))
                     .because(format!("{bridge_name} looks at no VLAN: somebody has switched it off"))
                     .mended_by("switch it on again")
                     .typing(format!("ip link set {bridge_name} type bridge vlan_filtering 1")),
@@ -242,7 +238,7 @@ fn vlans(examined: &Examined) -> Answer {
         }
         let has = &device.link.port.vlans;
         (*has != wanted).then(|| {
-            Finding::problem(VLANS, format!("{} is in other VLANs than {asked}", who(vif)))
+            Finding::problem(VLANS, format!("{} is in other VLANs than {asked}", examined.seen.words_of(vif)))
                 .because(match tree::vlans(has) {
                     none if none.is_empty() => format!("{name} is in none: somebody has changed it"),
                     has => format!("{name} is in {has}: somebody has changed it, or the guest's key vlan in XenStore"),
@@ -298,7 +294,7 @@ fn same_address(examined: &Examined) -> Answer {
     for vif in vifs(examined)? {
         // A network that a guest is the router of is nobody's address.
         for address in vif.addresses.iter().filter(|address| address.ip() != address.network() || is_single(address)) {
-            owners.entry(address.ip()).or_default().push(who(vif));
+            owners.entry(address.ip()).or_default().push(examined.seen.words_of(vif));
         }
     }
     for address in &examined.seen.addresses {
@@ -322,7 +318,7 @@ fn same_mac(examined: &Examined) -> Answer {
     let mut owners: BTreeMap<(MacAddress, &InterfaceName), Vec<String>> = BTreeMap::new();
     for (vif, device) in set_up(examined)? {
         if let (Some(mac), Some(bridge)) = (vif.mac, &device.link.master) {
-            owners.entry((mac, bridge)).or_default().push(who(vif));
+            owners.entry((mac, bridge)).or_default().push(examined.seen.words_of(vif));
         }
     }
     let finding = |((mac, bridge), owners): ((MacAddress, &InterfaceName), Vec<String>)| {

@@ -5,14 +5,14 @@ use crate::inspect::finding::{Answer, Area, Check, CheckId, Finding};
 use crate::inspect::model::{Examined, Ipv6, Look, Trials};
 
 const NAT: CheckId = CheckId("kernel-nf-tables");
-const BRIDGE_TABLES: CheckId = CheckId("kernel-bridge-tables");
+const GUEST_FILTERS: CheckId = CheckId("kernel-guest-filter");
 const BRIDGE: CheckId = CheckId("kernel-bridge");
 const IPV6: CheckId = CheckId("kernel-ipv6");
 const BRIDGED_PACKETS: CheckId = CheckId("bridge-netfilter");
 
 pub(super) static CHECKS: &[Check] = &[
     Check { id: NAT, area: Area::Kernel, good: "nf_tables translates addresses", look: nat },
-    Check { id: BRIDGE_TABLES, area: Area::Kernel, good: "nf_tables sees what bridges pass on, and ARP", look: bridge_tables },
+    Check { id: GUEST_FILTERS, area: Area::Kernel, good: "guests can be held to their addresses", look: guest_filters },
     Check { id: BRIDGE, area: Area::Kernel, good: "bridges can be made", look: bridge },
     Check { id: IPV6, area: Area::Kernel, good: "there is IPv6", look: ipv6 },
     Check {
@@ -39,13 +39,17 @@ fn nat(examined: &Examined) -> Answer {
     failed(examined, |trials| &trials.nat_table, finding)
 }
 
-fn bridge_tables(examined: &Examined) -> Answer {
+fn guest_filters(examined: &Examined) -> Answer {
     let finding = |cause: &String| {
-        Finding::problem(BRIDGE_TABLES, "the kernel has no nf_tables of the families bridge and arp")
-            .because(format!("trying it out failed: {cause}; guests cannot be kept to their own addresses"))
-            .mended_by("boot a kernel with CONFIG_NF_TABLES_BRIDGE and CONFIG_NF_TABLES_ARP")
+        Finding::problem(GUEST_FILTERS, "the kernel cannot hold guests to their addresses")
+            .because(format!("trying it out failed: {cause}; guests with ip= or antispoof= are not started"))
+            .mended_by(
+                "load what is missing, or boot a kernel with CONFIG_NF_TABLES_BRIDGE, CONFIG_NF_TABLES_ARP, CONFIG_NFT_BRIDGE_META and \
+                 CONFIG_NFT_FIB_INET; until then antispoof=no lets guests in unfiltered",
+            )
+            .typing("modprobe -a nf_tables nft_meta_bridge nft_fib_inet")
     };
-    failed(examined, |trials| &trials.bridge_tables, finding)
+    failed(examined, |trials| &trials.guest_filters, finding)
 }
 
 fn bridge(examined: &Examined) -> Answer {
@@ -100,7 +104,7 @@ mod tests {
     #[test]
     fn a_kernel_that_lacks_everything_is_told_of_once_for_each() {
         let no = || Err("Operation not supported".to_owned());
-        let examined = examined(Ok(Trials { nat_table: no(), bridge_tables: no(), bridge: no() }));
+        let examined = examined(Ok(Trials { nat_table: no(), guest_filters: no(), bridge: no() }));
         for check in &CHECKS[..3] {
             let findings = (check.look)(&examined).unwrap();
             assert_eq!(findings.len(), 1);

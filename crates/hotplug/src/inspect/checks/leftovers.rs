@@ -1,9 +1,13 @@
 //! What is left of what is gone: of killed runs, of guests, of bridges.
 
+use std::net::Ipv4Addr;
+use std::path::Path;
+
 use crate::inspect::finding::{Answer, Area, Check, CheckId, Finding};
 use crate::inspect::gc;
 use crate::inspect::model::Examined;
 use crate::inspect::prescription::{self, GC};
+use crate::interface_name::InterfaceName;
 use crate::sessions::Held;
 
 const KILLED: CheckId = CheckId("killed-run");
@@ -35,7 +39,7 @@ pub(super) static CHECKS: &[Check] = &[
     Check { id: MASQUERADE, area: Area::Leftovers, good: "nothing is translated that nobody needs", look: masquerade },
     Check { id: FILTER, area: Area::Leftovers, good: "the guest filter has no entry of a device that is gone", look: filter },
     Check { id: MEMORY, area: Area::Leftovers, good: "vif-route remembers no interface that is gone", look: memory },
-    Check { id: DHCP, area: Area::Leftovers, good: "dnsmasq is told of no guest that is gone", look: dhcp },
+    Check { id: DHCP, area: Area::Leftovers, good: "no DHCP server is told of a guest that is gone", look: dhcp },
 ];
 
 fn killed(examined: &Examined) -> Answer {
@@ -144,11 +148,15 @@ fn memory(examined: &Examined) -> Answer {
 }
 
 fn dhcp(examined: &Examined) -> Answer {
-    let finding = |file: &crate::inspect::model::GuestFile| {
-        Finding::problem(DHCP, format!("dnsmasq keeps {} for the guest of {}, which is gone", file.address, file.device))
-            .because(format!("{} is there; no other guest gets that address", file.path.display()))
+    let finding = |server: &str, address: &Ipv4Addr, device: &InterfaceName, path: &Path| {
+        Finding::problem(DHCP, format!("{server} keeps {address} for the guest of {device}, which is gone"))
+            .because(format!("{} says so; no other guest gets that address", path.display()))
             .mended_by("remove it")
             .typing(GC)
     };
-    Ok(gc::guest_files(examined).map(finding).collect())
+    let mut findings: Vec<Finding> =
+        gc::guest_files(examined).map(|file| finding("dnsmasq", &file.address, &file.device, &file.path)).collect();
+    let include = examined.dhcpd.as_ref().map(|seen| seen.server.include.as_path()).unwrap_or(Path::new(""));
+    findings.extend(gc::hosts_of_dhcpd(examined).map(|guest| finding("dhcpd", &guest.address, &guest.device, include)));
+    Ok(findings)
 }

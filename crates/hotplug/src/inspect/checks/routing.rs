@@ -66,13 +66,10 @@ fn forwarding(examined: &Examined) -> Answer {
     if let (true, false, Some((vif, _))) = (findings.is_empty(), on, routed(examined).next()) {
         let program = if vif.wiring() == Wiring::Translated { "network-nat" } else { "network-route" };
         findings.push(
-            Finding::problem(
-                FORWARDING,
-                format!("the host does not forward, and {} of {} is routed", vif.kernel_name(), vif.guest_words()),
-            )
-            .because(format!("net.ipv4.ip_forward is 0: nobody has called {program}"))
-            .mended_by("make the host a router")
-            .typing(format!("{SCRIPTS}/{program} start")),
+            Finding::problem(FORWARDING, format!("the host does not forward, and {} is routed", examined.seen.words_of(vif)))
+                .because(format!("net.ipv4.ip_forward is 0: nobody has called {program}"))
+                .mended_by("make the host a router")
+                .typing(format!("{SCRIPTS}/{program} start")),
         );
     }
     Ok(findings)
@@ -107,7 +104,7 @@ fn masquerade(examined: &Examined) -> Answer {
     let translated = routed(examined).find(|(vif, _)| vif.wiring() == Wiring::Translated);
     if let (true, true, Some((vif, _))) = (findings.is_empty(), firewall.masquerades.is_empty(), translated) {
         findings.push(
-            Finding::problem(MASQUERADE, format!("nobody translates addresses, and {} of {} needs it", vif.kernel_name(), vif.guest_words()))
+            Finding::problem(MASQUERADE, format!("nobody translates addresses, and {} needs it", examined.seen.words_of(vif)))
                 .because("vif-nat has set it up, and nobody has called network-nat: the guest's packets leave with an address that the LAN does not know")
                 .mended_by("start it; where a rule of your own translates, leave it")
                 .typing(format!("{SCRIPTS}/network-nat start")),

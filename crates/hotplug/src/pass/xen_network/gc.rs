@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::apply::Run;
 use crate::apply::journal::Journal;
+use crate::dhcp::Server;
 use crate::dry_run;
 use crate::guest_filter::GuestFilter;
 use crate::inspect::gc;
@@ -41,6 +42,7 @@ pub(super) fn gc(invocation: &Invocation, system: &mut System) -> Result<Report,
     if invocation.mode() == Mode::Act {
         dhcp::sweep_guests();
         first.remembered.sessions.servers_mut().for_each(|server| dhcp::sweep(server));
+        first.dhcpd.take().into_iter().for_each(|seen| dhcp::sweep(&Server::Dhcpd(seen.server)));
         let folder = run_directory().map_err(|error| Refusal::plain(error.to_string()))?;
         for journal in JOURNALS {
             take_back_killed_run(system, &folder, journal)?;

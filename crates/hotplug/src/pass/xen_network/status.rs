@@ -7,6 +7,7 @@ use crate::plan::Refusal;
 use crate::program::Flag;
 use crate::report::{Report, Trouble};
 use crate::system::System;
+use crate::system::guests::Detail;
 
 /// Prints what there is.
 pub(super) fn status(invocation: &Invocation, system: &mut System) -> Result<Report, Trouble> {
@@ -14,7 +15,11 @@ pub(super) fn status(invocation: &Invocation, system: &mut System) -> Result<Rep
     if picture && invocation.format() == Format::Json {
         return Err(Refusal::plain("--json and --dot together: say one of them").into());
     }
-    let seen = system.survey()?;
+    let detail = match (picture, invocation.format()) {
+        (false, Format::Text) => Detail::Shown,
+        (true, _) | (false, Format::Json) => Detail::Whole,
+    };
+    let seen = system.survey(detail)?;
     Ok(Report::printed(match (picture, invocation.format()) {
         (true, _) => dot::picture(&seen),
         (false, Format::Text) => tree::text(&seen, style()),

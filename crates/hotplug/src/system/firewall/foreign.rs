@@ -1,6 +1,7 @@
 //! Chains of others in nf_tables: those of iptables-nft, of firewalld, of an administrator's own ruleset.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use nftables::{
     Batch, ChainSeen, Comment, Connection, Family, Hook, Owner, Place, Policy, Rule, RuleSeen, Selector, Statement, Value,
@@ -8,11 +9,16 @@ use nftables::{
 use nftables::{ChainId, Error, TableId, place_before_the_stop};
 use nix::errno::Errno;
 
+use super::super::child::{find_program, output_of};
 use super::{Firewall, FirewallError, Result, name_of};
 use crate::firewall::{AcceptPlace, ChainFamily, ChainKeeper, DroppingChain, ForwardAccept, ForwardChain, TABLE, Traffic};
 use crate::host::Host;
+use crate::inspect::chains::{Chain as SeenChain, Ruleset};
+use crate::inspect::model::printable;
 use crate::interface_name::InterfaceName;
 
+/// How long nft may take to list a table.
+const NFT_LIMIT: Duration = Duration::from_secs(10);
 /// firewalld's table and chain. Zones decide in chains that it jumps to, with a reject at the end of each, so that only the head is early
 /// enough (firewalld, src/firewall/core/nftables.py).
 const FIREWALLD: (&str, &str) = ("firewalld", "filter_FORWARD");
@@ -62,6 +68,39 @@ pub(super) fn signed(firewall: &mut Firewall) -> Result<Vec<ForwardAccept>> {
         }
     }
     Ok(accepts)
+}
+
+/// All chains with their rules, and the words of nft(8) for them, where it is installed.
+pub(super) fn ruleset(firewall: &mut Firewall) -> Result<Ruleset> {
+    let mut ruleset = Ruleset::default();
+    let Some(connection) = firewall.connection_if_any()? else { return Ok(ruleset) };
+    let chains = match connection.chains() {
+        Err(error) if error.is(Errno::EOPNOTSUPP) || error.is(Errno::EINVAL) => return Ok(ruleset),
+        chains => chains?,
+    };
+    let is_forward = |chain: &&ChainSeen| chain.base.as_ref().is_some_and(|base| base.hook == Some(Hook::Forward));
+    let tables: BTreeSet<TableId> = chains.iter().filter(is_forward).map(|chain| chain.id.table.clone()).collect();
+    for chain in chains.into_iter().filter(|chain| tables.contains(&chain.id.table)) {
+        let rules = connection.rules(&chain.id)?;
+        ruleset.chains.insert(chain.id, SeenChain { base: chain.base, rules });
+    }
+    for table in tables {
+        for (handle, words) in words_of(&table) {
+            ruleset.words.insert((table.clone(), handle), words);
+        }
+    }
+    Ok(ruleset)
+}
+
+/// What nft says of the rules of a table, by handle: it ends each with `# handle NUMBER`.
+fn words_of(table: &TableId) -> Vec<(u64, String)> {
+    let (family, name) = (table.family.to_string(), table.name.to_string());
+    let listed = find_program("nft").and_then(|nft| output_of(&nft, &["-a", "list", "table", &family, &name], NFT_LIMIT).ok());
+    let rule = |line: &str| {
+        let (words, handle) = line.rsplit_once("# handle ")?;
+        Some((handle.trim().parse().ok()?, printable(words.trim())))
+    };
+    listed.unwrap_or_default().lines().filter_map(rule).collect()
 }
 
 /// A chain at the forward hook of IP that is not ours.

@@ -1,5 +1,6 @@
 //! The guest filter's tables. A guest is found by its interface's name alone, at the same cost however many guests there are.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use ipnetwork::IpNetwork;
@@ -113,7 +114,8 @@ impl Firewall {
         })
     }
 
-    fn try_to_set(&mut self, filter: &GuestFilter) -> Result<()> {
+    /// The same, where nobody else can be at work.
+    pub fn try_to_set(&mut self, filter: &GuestFilter) -> Result<()> {
         let connection = self.connection()?;
         let seen = guest_filter(connection, filter.way, &filter.device)?;
         let tables = guest_tables::glance(connection, filter.way)?;
@@ -287,22 +289,22 @@ fn is_there(connection: &mut Connection, family: Family, set: GuestSet, element:
 
 /// The filters of one way, with the number of packets that each has dropped. Where one of its tables is gone, the other one tells.
 fn filters_of(connection: &mut Connection, way: Way) -> Result<Vec<(GuestFilter, u64)>> {
-    let mut guests: Vec<ElementSeen> = vec![];
-    let mut drops = vec![];
+    let mut guests: BTreeMap<InterfaceName, Element> = BTreeMap::new();
+    let mut drops: BTreeMap<InterfaceName, u64> = BTreeMap::new();
     for family in way.families() {
         for seen in list(connection, *family, GuestSet::Guests)?.into_iter().filter(|seen| !is_ending(seen)) {
-            if !guests.iter().any(|other| other.element.key == seen.element.key) {
-                guests.push(seen);
-            }
+            let Some(device) = device_of(&seen.element) else { continue };
+            guests.entry(device).or_insert(seen.element);
         }
-        drops.extend(list(connection, *family, GuestSet::Dropped)?);
+        for seen in list(connection, *family, GuestSet::Dropped)? {
+            let (Some(device), Some(traffic)) = (device_of(&seen.element), seen.traffic) else { continue };
+            *drops.entry(device).or_default() += traffic.packets;
+        }
     }
     let mut filters = vec![];
-    for seen in guests {
-        let Some(device) = device_of(&seen.element) else { continue };
-        let dropped = drops.iter().filter(|drop| device_of(&drop.element).as_ref() == Some(&device));
-        let count = dropped.filter_map(|drop| drop.traffic).map(|traffic| traffic.packets).sum();
-        filters.extend(understood(connection, way, &device, &seen.element)?.map(|filter| (filter, count)));
+    for (device, element) in guests {
+        let count = drops.get(&device).copied().unwrap_or_default();
+        filters.extend(understood(connection, way, &device, &element)?.map(|filter| (filter, count)));
     }
     Ok(filters)
 }
