@@ -9,10 +9,13 @@ use std::thread;
 use testbed::guest::{Hotplug, Nic, Outcome};
 use testbed::machine::{Machine, connect};
 
+#[path = "common/dhcp_server.rs"]
+mod dhcp_server;
 #[path = "dhcp/office.rs"]
 mod office;
 
-use office::{Dhcpd, Dnsmasq, Install, Lease, Office, ask, listing};
+use dhcp_server::{Dhcpd, Dnsmasq, Install, Lease, ask};
+use office::{Office, listing};
 
 /// What a guest of vif-nat with this number gets by default.
 fn default_lease(number: u16) -> Lease {

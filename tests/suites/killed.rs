@@ -7,22 +7,16 @@
 //! A short form kills at some of the calls. `scripts/torture` kills at every one, by `KILL_EVERY=1`.
 #![allow(clippy::unwrap_used)] // Helpers of tests are tests; clippy only knows the functions marked so.
 
-use std::fmt::Write;
-use std::time::Duration;
-
 use testbed::kill::{Ending, Whom, kill_at};
-use testbed::machine::wait_for;
 
 #[path = "common/lan.rs"]
 mod lan;
-#[path = "killed/stage.rs"]
-#[allow(dead_code)] // Another suite uses the rest.
+#[macro_use]
+#[path = "common/stage.rs"]
 mod stage;
 
-use stage::{Network, Seen, Stage, VifStage, Way};
+use stage::{Network, Seen, Stage, States, VifStage, Way, wait_until};
 
-/// How long the kernel may take to finish what it does after its answer.
-const SETTLING: Duration = Duration::from_secs(5);
 /// With more faults than this, the rest is more of the same.
 const FAULTS_MAX: usize = 8;
 
@@ -53,29 +47,6 @@ impl Tally {
 
     fn full(&self) -> bool {
         self.faults.len() >= FAULTS_MAX
-    }
-}
-
-/// The states of a stage between which its commands lead.
-struct States {
-    before: Seen,
-    done: Seen,
-    undone: Seen,
-}
-
-impl States {
-    fn of(stage: &dyn Stage) -> Self {
-        stage.succeed(Way::Forward);
-        stage.succeed(Way::Back);
-        stage.renew();
-        let before = Seen::settled(stage);
-        stage.succeed(Way::Forward);
-        let done = Seen::settled(stage);
-        stage.succeed(Way::Back);
-        let undone = Seen::settled(stage);
-        stage.renew();
-        expect(stage, &before, "coming and going as a whole").unwrap();
-        Self { before, done, undone }
     }
 }
 
@@ -143,6 +114,7 @@ fn one_kill(stage: &dyn Stage, states: &States, moment: Moment, tally: &mut Tall
         expect(stage, wanted, "after the next run")?;
     }
     if next == Way::Forward {
+        stage.works()?;
         run(stage, Way::Back)?;
     }
     stage.renew();
@@ -157,10 +129,7 @@ fn run(stage: &dyn Stage, way: Way) -> Result<(), String> {
 
 /// What the kill has left.
 fn classify(stage: &dyn Stage, states: &States, way: Way, tally: &mut Tally) -> Result<(), String> {
-    let (old, new) = match way {
-        Way::Forward => (&states.before, &states.done),
-        Way::Back => (&states.done, &states.undone),
-    };
+    let (old, new) = states.old_and_new(way);
     let left = Seen::now(stage);
     match () {
         () if left.kernel == old.kernel => tally.old += 1,
@@ -185,47 +154,21 @@ fn classify(stage: &dyn Stage, states: &States, way: Way, tally: &mut Tally) -> 
 
 /// Waits for a state.
 fn expect(stage: &dyn Stage, wanted: &Seen, when: &str) -> Result<(), String> {
-    let mut seen = Seen::now(stage);
-    let waited = wait_for("the state", SETTLING, || {
-        if seen != *wanted {
-            seen = Seen::now(stage);
-        }
-        Ok(seen == *wanted)
-    });
-    if waited.is_ok() {
-        return Ok(());
-    }
-    let mut message = format!("{when} (- wanted, + there):");
-    write!(message, "\n{}", wanted.difference(&seen)).unwrap();
-    Err(message)
+    wait_until(stage, wanted).map_err(|difference| format!("{when} (- wanted, + there):\n{difference}"))
 }
 
-/// Makes two tests of a stage, one for each command. The number is that of the short form: prime, so that runs of like calls are met at
-/// different places.
-macro_rules! killed {
-    ($($name:ident: $title:literal $short_form:literal $kind:ident::$make:ident;)*) => {$(
-        mod $name {
-            use super::{Way, torture};
-
-            #[test]
-            fn forward() {
-                torture($title, $short_form, &|| Box::new(super::$kind::$make()), Way::Forward);
-            }
-
-            #[test]
-            fn back() {
-                torture($title, $short_form, &|| Box::new(super::$kind::$make()), Way::Back);
-            }
-        }
-    )*};
-}
-
-killed! {
+// The numbers are those of the short form: prime, so that runs of like calls are met at different places.
+both_ways! { torture;
     vif_bridge: "vif-bridge" 13 VifStage::bridged;
     vif_bridge_hooks: "vif-bridge with hooks" 37 VifStage::hooked;
+    vif_bridge_tap: "vif-bridge of a tap device" 41 VifStage::emulated;
     vif_route: "vif-route" 13 VifStage::routed;
+    vif_route_tap: "vif-route of a tap device" 47 VifStage::routed_emulated;
     vif_nat: "vif-nat" 23 VifStage::translated;
+    vif_nat_dnsmasq: "vif-nat with dnsmasq" 61 VifStage::served;
+    vif_openvswitch: "vif-openvswitch" 53 VifStage::switched;
     network_bridge: "network-bridge" 127 Network::bridge;
     network_nat: "network-nat" 43 Network::nat;
+    network_nat_dnsmasq: "network-nat with dnsmasq" 331 Network::nat_served;
     network_route: "network-route" 43 Network::route;
 }

@@ -10,8 +10,8 @@ use testbed::machine::wait_for;
 
 #[path = "common/lan.rs"]
 mod lan;
-#[path = "killed/stage.rs"]
-#[allow(dead_code)] // Another suite uses the rest.
+#[macro_use]
+#[path = "common/stage.rs"]
 mod stage;
 
 use stage::{Seen, Stage, VifStage, Way};

@@ -8,19 +8,16 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use testbed::machine::wait_for;
 use testbed::refuse::{Ending, Fault, Met, Outcome, Place, places, run_with};
 
 #[path = "common/lan.rs"]
 mod lan;
-#[path = "killed/stage.rs"]
-#[allow(dead_code)]
+#[macro_use]
+#[path = "common/stage.rs"]
 mod stage;
 
-use stage::{Network, Seen, Stage, VifStage, Way};
+use stage::{Network, Seen, Stage, States, VifStage, Way};
 
-/// How long the kernel may take to finish what it does after its answer.
-const SETTLING: Duration = Duration::from_secs(5);
 /// With more faults than this, the rest is more of the same.
 const FAULTS_MAX: usize = 12;
 
@@ -36,29 +33,6 @@ struct Tally {
     wrong: Vec<String>,
     /// What was said, and how often.
     sayings: BTreeMap<String, u64>,
-}
-
-/// The states of a stage between which its commands lead.
-struct States {
-    before: Seen,
-    done: Seen,
-    undone: Seen,
-}
-
-impl States {
-    fn of(stage: &dyn Stage) -> Self {
-        stage.succeed(Way::Forward);
-        stage.succeed(Way::Back);
-        stage.renew();
-        let before = Seen::settled(stage);
-        stage.succeed(Way::Forward);
-        let done = Seen::settled(stage);
-        stage.succeed(Way::Back);
-        let undone = Seen::settled(stage);
-        stage.renew();
-        wait_until(stage, &before).unwrap();
-        Self { before, done, undone }
-    }
 }
 
 fn refuse(title: &str, short_form: usize, make: &dyn Fn() -> Box<dyn Stage>, way: Way) {
@@ -129,10 +103,7 @@ fn one_fault(stage: &dyn Stage, states: &States, way: Way, place: &Place, fault:
 }
 
 fn judge(stage: &dyn Stage, states: &States, way: Way, place: &Place, outcome: &Outcome, tally: &mut Tally) -> Result<(), String> {
-    let (old, new) = match way {
-        Way::Forward => (&states.before, &states.done),
-        Way::Back => (&states.done, &states.undone),
-    };
+    let (old, new) = states.old_and_new(way);
     let said = outcome.complaint.trim();
     if said.contains("panicked") || said.contains("RUST_BACKTRACE") {
         return Err("it panicked".to_owned());
@@ -171,7 +142,7 @@ fn guarded(stage: &dyn Stage, states: &States, way: Way) -> Result<(), String> {
         Some(_) if way == Way::Forward && filters(&seen) != filters(&states.done) => {
             Err(format!("exit status 0 without the guest's filter: {}", filters(&seen)))
         }
-        Some(_) if way == Way::Forward && seen.status.as_deref() != Some("connected") => {
+        Some(guest) if way == Way::Forward && guest.connected().is_some_and(|word| seen.status.as_deref() != Some(word)) => {
             Err(format!("exit status 0, and hotplug-status is {:?}", seen.status))
         }
         None if !seen.has_addresses_of(&states.before) => Err("an address of dom0's is lost".to_owned()),
@@ -188,16 +159,9 @@ fn told(stage: &dyn Stage, way: Way, place: &Place) -> Result<(), String> {
     }
 }
 
-/// Waits for a state; else what is different.
+/// Waits for a state; else what is different, in short.
 fn wait_until(stage: &dyn Stage, wanted: &Seen) -> Result<(), String> {
-    let mut seen = Seen::now(stage);
-    let waited = wait_for("the state", SETTLING, || {
-        if seen != *wanted {
-            seen = Seen::now(stage);
-        }
-        Ok(seen == *wanted)
-    });
-    waited.map_err(|_| shortened(&wanted.difference(&seen)))
+    stage::wait_until(stage, wanted).map_err(|difference| shortened(&difference))
 }
 
 /// The beginning of each of the first lines: a whole filter is some hundred rules.
@@ -206,29 +170,13 @@ fn shortened(difference: &str) -> String {
     difference.lines().take(20).map(beginning).collect::<Vec<_>>().join("\n")
 }
 
-/// Makes two tests of a stage, one for each command. The number is that of the short form.
-macro_rules! refused {
-    ($($name:ident: $title:literal $short_form:literal $kind:ident::$make:ident;)*) => {$(
-        mod $name {
-            use super::{Way, refuse};
-
-            #[test]
-            fn forward() {
-                refuse($title, $short_form, &|| Box::new(super::$kind::$make()), Way::Forward);
-            }
-
-            #[test]
-            fn back() {
-                refuse($title, $short_form, &|| Box::new(super::$kind::$make()), Way::Back);
-            }
-        }
-    )*};
-}
-
-refused! {
+// The numbers are those of the short form.
+both_ways! { refuse;
     vif_bridge: "vif-bridge" 17 VifStage::bridged;
+    vif_bridge_tap: "vif-bridge of a tap device" 89 VifStage::emulated;
     vif_route: "vif-route" 19 VifStage::routed;
     vif_nat: "vif-nat" 29 VifStage::translated;
+    vif_openvswitch: "vif-openvswitch" 131 VifStage::switched;
     network_bridge: "network-bridge" 701 Network::bridge;
     network_nat: "network-nat" 97 Network::nat;
     network_route: "network-route" 71 Network::route;

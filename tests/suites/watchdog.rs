@@ -14,8 +14,8 @@ use testbed::machine::wait_for;
 
 #[path = "common/lan.rs"]
 mod lan;
-#[path = "killed/stage.rs"]
-#[allow(dead_code)]
+#[macro_use]
+#[path = "common/stage.rs"]
 mod stage;
 
 use stage::{Network, Seen, Stage, Way};

@@ -239,6 +239,7 @@ impl<'a, E: Effects> Run<'a, E> {
             for operation in &inverse {
                 match self.effects.perform(operation) {
                     Err(failure) if !needs_no_undoing(operation, failure.kind) => left.push(failure),
+                    Err(failure) if failure.kind == FailureKind::Other => log::warn!("while taking back: {failure}"),
                     _ => {}
                 }
             }
@@ -257,11 +258,12 @@ impl<'a, E: Effects> Run<'a, E> {
     }
 }
 
-/// What is gone needs no taking away, and a bridge that is there, because its deletion failed or was never begun, no making.
+/// What is gone needs no taking away, and a bridge that is there, because its deletion failed or was never begun, no making. A server that does
+/// not start has its files back all the same, and keeps no later run from its work.
 fn needs_no_undoing(operation: &Operation, kind: FailureKind) -> bool {
     match kind {
         FailureKind::Absent => true,
         FailureKind::Taken => matches!(operation, Operation::CreateBridge(_)),
-        FailureKind::Other => false,
+        FailureKind::Other => matches!(operation, Operation::Restart(_)),
     }
 }

@@ -321,6 +321,9 @@ pub enum Operation {
     },
     /// Removes a file.
     RemoveFile(PathBuf),
+    /// Says that files which this server has read are about to change. By itself it does nothing; taken back, and so after them, it has the server
+    /// read them anew.
+    ChangeFilesOf(Service),
     /// Has a server read its configuration anew.
     Restart(Service),
     /// Ends a lease that a DHCP server keeps.
@@ -392,7 +395,7 @@ impl Operation {
     pub fn starts_a_program(&self) -> bool {
         match self {
             Self::RunHooks(_) | Self::IfDown(_) | Self::IfUp(_) => true,
-            Self::Restart(service) => !matches!(service, Service::HangUp { .. }),
+            Self::Restart(service) | Self::ChangeFilesOf(service) => !matches!(service, Service::HangUp { .. }),
             Self::AddForwardAccept(accept) | Self::DeleteForwardAccept(accept) => accept.chain.keeper == ChainKeeper::LegacyTables,
             _ => false,
         }
@@ -503,6 +506,7 @@ impl Operation {
             Self::RemoveStore(path) => restore_key(host, path).into_iter().collect(),
             Self::IfDown(device) => vec![Self::IfUp(device.clone())],
             Self::IfUp(device) => vec![Self::IfDown(device.clone())],
+            Self::ChangeFilesOf(service) => vec![Self::Restart(service.clone())],
             Self::RunHooks(_) | Self::Restart(_) | Self::EndLease(_) | Self::AwaitCarrier { .. } | Self::CheckNeighbour { .. } => {
                 vec![]
             }

@@ -209,6 +209,7 @@ impl System {
             Operation::WriteSysctl { sysctl, value } => sysctl::write(kernel, sysctl, value).map_err(Cause::of_setting),
             Operation::WriteFile { path, text } => file::write(path, text).map_err(Cause::other),
             Operation::RemoveFile(path) => file::remove(path).map_err(Cause::of_setting),
+            Operation::ChangeFilesOf(_) => Ok(()),
             Operation::Restart(service) => service::restart(service).map_err(Cause::of_setting),
             Operation::EndLease(end) => dhcp::end_lease(end).map_err(Cause::of_setting),
             Operation::AddMasquerade(masquerade) => firewall.add_masquerade(masquerade).map_err(Cause::from),

@@ -104,6 +104,14 @@ impl Followed {
         }
     }
 
+    /// Whether the call that it has entered is to pass some time.
+    ///
+    /// # Errors
+    /// When it is gone.
+    pub fn wants_to_sleep(&self) -> io::Result<bool> {
+        Ok(self.side == Side::Entry && name_of(self.registers()?.orig_rax).ends_with("nanosleep"))
+    }
+
     /// Lets it make the call that it has entered, and stops where it comes back. A call that does not come back ends it.
     ///
     /// # Errors

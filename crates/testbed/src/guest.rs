@@ -321,13 +321,21 @@ impl Vif {
             self.mac(),
             self.guest.pid()
         ))?;
-        if self.nic.emulation == Emulation::EmulatedToo {
-            let tap = self.tap_name();
-            self.dom0.ip(&format!("tuntap add dev {tap} mode tap"))?;
-            // The kernel would give a random address, and a test could not be repeated.
-            self.dom0.ip(&format!("link set {tap} address {}", stable_mac(self.dom0.name(), &tap)))?;
+        match self.nic.emulation {
+            Emulation::ParavirtualOnly => Ok(()),
+            Emulation::EmulatedToo => self.appear_emulated(),
         }
-        Ok(())
+    }
+
+    /// Makes the tap device of the emulated twin, down, as qemu does.
+    ///
+    /// # Errors
+    /// When the device exists already.
+    pub fn appear_emulated(&self) -> Result<()> {
+        let tap = self.tap_name();
+        self.dom0.ip(&format!("tuntap add dev {tap} mode tap"))?;
+        // The kernel would give a random address, and a test could not be repeated.
+        self.dom0.ip(&format!("link set {tap} address {}", stable_mac(self.dom0.name(), &tap))).map(drop)
     }
 
     /// Takes the vif away, whatever its name is by now, as netback does when the guest is gone: before `offline` runs.

@@ -112,6 +112,8 @@ fn turn(party: Running<'_>, calls: usize, alone: bool) -> io::Result<Running<'_>
                     return Ok(Running::Ended(Some(End { status: None, complaint })));
                 }
                 let status = match program.enter_next()? {
+                    // Who sleeps gives his turn away: what he waits for is in the hands of the others.
+                    Step::Stopped if program.wants_to_sleep()? => break,
                     Step::Stopped => continue,
                     Step::Exited(status) => Some(status),
                     Step::Signaled(_) => None,

@@ -108,6 +108,7 @@ impl Host {
                 self.store.insert(path.clone(), None);
             }
             Operation::RunHooks(_)
+            | Operation::ChangeFilesOf(_)
             | Operation::Restart(_)
             | Operation::EndLease(_)
             | Operation::IfDown(_)

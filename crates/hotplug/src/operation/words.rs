@@ -40,6 +40,7 @@ impl fmt::Display for Operation {
             Self::WriteSysctl { sysctl, value } => write!(f, "sysctl -w {sysctl}={value}"),
             Self::WriteFile { path, .. } => write!(f, "write {}", path.display()),
             Self::RemoveFile(path) => write!(f, "rm {}", path.display()),
+            Self::ChangeFilesOf(_) => f.write_str("# files that the server has read are changed:"),
             Self::Restart(Service::Systemd(unit)) => write!(f, "systemctl restart {unit}"),
             Self::Restart(Service::InitScript(path)) => write!(f, "{} restart", path.display()),
             Self::Restart(Service::HangUp { pid_file, program }) => {

@@ -10,8 +10,8 @@ use crate::dhcp::dnsmasq::{self, Dnsmasq, Interfaces};
 use crate::dhcp::{Guest, Server, Subnet, fit_for_files};
 use crate::interface_name::InterfaceName;
 use crate::operation::{LeaseEnd, Operation, Service};
-use crate::plan::Refusal;
 use crate::plan::draft::Draft;
+use crate::plan::{OnFailure, Refusal, Step};
 
 /// Has `server` give `guest` its address. The guest's device has dom0's end of the link by then, and is up.
 ///
@@ -22,13 +22,14 @@ pub fn offer(draft: &mut Draft, server: &Server, guest: &Guest) -> Result<(), Re
         Server::Dnsmasq(server) => offer_by_dnsmasq(draft, server, guest),
         Server::Dhcpd(server) => {
             fit_for_files(&guest.device)?;
+            let begin = draft.plan.steps.len();
             let change = change_dhcpd(draft, server, |include, arguments| {
                 for displaced in include.put(guest) {
                     *arguments = dhcpd::without_argument(arguments, &displaced);
                 }
                 *arguments = dhcpd::with_argument(arguments, &guest.device);
             });
-            restart_dhcpd(draft, server, change);
+            reread(draft, begin, change, Some(&server.service));
         }
     }
     Ok(())
@@ -44,13 +45,14 @@ pub fn withdraw(draft: &mut Draft, server: &Server, device: &InterfaceName) {
 
 /// Has dhcpd forget the guests behind `devices`, with one restart for all.
 pub fn withdraw_from_dhcpd(draft: &mut Draft, server: &Dhcpd, devices: &[&InterfaceName]) {
+    let begin = draft.plan.steps.len();
     let change = change_dhcpd(draft, server, |include, arguments| {
         for device in devices {
             include.remove(device);
             *arguments = dhcpd::without_argument(arguments, device);
         }
     });
-    restart_dhcpd(draft, server, change);
+    reread(draft, begin, change, Some(&server.service));
 }
 
 /// Has `server` serve `subnet`, in place of whatever it served for that network.
@@ -95,10 +97,24 @@ fn settle(draft: &mut Draft, path: &Path, wanted: Option<String>) -> Change {
     Change::Made
 }
 
+/// Has a server read its files anew, where they have changed since the step `begin`: at the end, and where the changes are taken back.
+fn reread(draft: &mut Draft, begin: usize, change: Change, service: Option<&Service>) {
+    if let (Change::Made, Some(service)) = (change, service) {
+        reread_if_taken_back(draft, begin, service);
+        draft.may(Operation::Restart(service.clone()));
+    }
+}
+
+fn reread_if_taken_back(draft: &mut Draft, begin: usize, service: &Service) {
+    let operation = Operation::ChangeFilesOf(service.clone());
+    draft.plan.steps.insert(begin, Step { operation, on_failure: OnFailure::Abort });
+}
+
 const KEEPER: &str = "Entries for dnsmasq (dhcp-hostsdir), one file for each guest's interface; written by vif-nat.\n";
 
 fn offer_by_dnsmasq(draft: &mut Draft, server: &Dnsmasq, guest: &Guest) {
     note_who_is_not_served(draft, server, &guest.device);
+    let begin = draft.plan.steps.len();
     let path = server.guest_file(&guest.device, guest.address);
     // A folder that was not there when dnsmasq started is not watched, and what once stood in a file stays in its memory.
     let mut memory = settle(draft, &server.keeper(), Some(KEEPER.to_owned()));
@@ -112,9 +128,11 @@ fn offer_by_dnsmasq(draft: &mut Draft, server: &Dnsmasq, guest: &Guest) {
             memory = Change::Made;
         }
     }
-    settle(draft, &path, Some(dnsmasq::entry(guest)));
-    if memory == Change::Made {
-        hang_up(draft, server);
+    let entry = settle(draft, &path, Some(dnsmasq::entry(guest)));
+    match (memory, entry, hang_up(server)) {
+        // It sees a new file, and not that one goes again.
+        (Change::NotNeeded, Change::Made, Some(service)) => reread_if_taken_back(draft, begin, &service),
+        (_, _, service) => reread(draft, begin, memory, service.as_ref()),
     }
     if let Some(holder) = server.holder.as_ref().filter(|holder| holder.mac != guest.mac) {
         draft.may(Operation::EndLease(LeaseEnd {
@@ -145,22 +163,20 @@ fn guest_files(draft: &Draft, server: &Dnsmasq, wanted: impl Fn(&InterfaceName, 
 }
 
 fn withdraw_from_dnsmasq(draft: &mut Draft, server: &Dnsmasq, device: &InterfaceName) {
+    let begin = draft.plan.steps.len();
     let files = guest_files(draft, server, |other, _| other == device);
-    let found = !files.is_empty();
+    let change = if files.is_empty() { Change::NotNeeded } else { Change::Made };
     for file in files {
         // The guest that has its address now may have removed it already.
         draft.may(Operation::RemoveFile(file));
     }
-    if found {
-        hang_up(draft, server);
-    }
+    reread(draft, begin, change, hang_up(server).as_ref());
 }
 
-/// Has a dnsmasq that runs read the guests' files anew. It keeps running, with its leases.
-fn hang_up(draft: &mut Draft, server: &Dnsmasq) {
-    if let Some(pid_file) = &server.pid_file {
-        draft.may(Operation::Restart(Service::HangUp { pid_file: pid_file.clone(), program: "dnsmasq".to_owned() }));
-    }
+/// What has a dnsmasq that runs read the guests' files anew. It keeps running, with its leases.
+fn hang_up(server: &Dnsmasq) -> Option<Service> {
+    let pid_file = server.pid_file.clone()?;
+    Some(Service::HangUp { pid_file, program: "dnsmasq".to_owned() })
 }
 
 fn open_at_dnsmasq(draft: &mut Draft, server: &Dnsmasq, subnet: &Subnet) -> Result<(), Refusal> {
@@ -169,11 +185,11 @@ fn open_at_dnsmasq(draft: &mut Draft, server: &Dnsmasq, subnet: &Subnet) -> Resu
     refuse_overlap(subnet, others.iter().map(|(network, _)| *network))?;
     refuse_bound(server)?;
     let wanted = dnsmasq::with_subnet(old, server, subnet);
+    let begin = draft.plan.steps.len();
     let folder = settle(draft, &server.keeper(), Some(KEEPER.to_owned()));
-    if settle(draft, &server.drop_in, Some(wanted)) == Change::Made {
-        draft.may(Operation::Restart(server.service.clone()));
-    } else if folder == Change::Made {
-        hang_up(draft, server);
+    match settle(draft, &server.drop_in, Some(wanted)) {
+        Change::Made => reread(draft, begin, Change::Made, Some(&server.service)),
+        Change::NotNeeded => reread(draft, begin, folder, hang_up(server).as_ref()),
     }
     Ok(())
 }
@@ -191,13 +207,13 @@ fn refuse_bound(server: &Dnsmasq) -> Result<(), Refusal> {
 fn close_at_dnsmasq(draft: &mut Draft, server: &Dnsmasq, network: Ipv4Network) {
     let Some(old) = text(draft, &server.drop_in) else { return };
     let wanted = dnsmasq::without_subnet(old, server, network);
+    let begin = draft.plan.steps.len();
     if wanted.is_none() {
         settle(draft, &server.keeper(), None);
     }
+    let change = settle(draft, &server.drop_in, wanted);
     // One that the administrator has stopped stays so.
-    if settle(draft, &server.drop_in, wanted) == Change::Made && server.pid_file.is_some() {
-        draft.may(Operation::Restart(server.service.clone()));
-    }
+    reread(draft, begin, change, server.pid_file.as_ref().map(|_| &server.service));
 }
 
 fn refuse_overlap(subnet: &Subnet, others: impl Iterator<Item = Ipv4Network>) -> Result<(), Refusal> {
@@ -222,6 +238,7 @@ fn open_at_dhcpd(draft: &mut Draft, server: &Dhcpd, subnet: &Subnet) -> Result<(
         ));
     }
     subnet.bridge().map_or(Ok(()), fit_for_files)?;
+    let begin = draft.plan.steps.len();
     let change = change_dhcpd(draft, server, |include, arguments| {
         for device in &server.gone {
             include.remove(device);
@@ -234,14 +251,14 @@ fn open_at_dhcpd(draft: &mut Draft, server: &Dhcpd, subnet: &Subnet) -> Result<(
             }
         }
     });
-    if has_clients(draft, server) {
-        restart_dhcpd(draft, server, change);
-    }
+    let has_clients = has_clients(draft, server);
+    reread(draft, begin, change, has_clients.then_some(&server.service));
     Ok(())
 }
 
 fn close_at_dhcpd(draft: &mut Draft, server: &Dhcpd, network: Ipv4Network) {
     let had_clients = has_clients(draft, server);
+    let begin = draft.plan.steps.len();
     let change = change_dhcpd(draft, server, |include, arguments| {
         let (closing, _): (Vec<_>, Vec<_>) = include.subnets.iter().partition(|subnet| subnet.network == network);
         for bridge in closing.iter().filter_map(|subnet| subnet.bridge.as_ref()) {
@@ -249,9 +266,7 @@ fn close_at_dhcpd(draft: &mut Draft, server: &Dhcpd, network: Ipv4Network) {
         }
         include.close(network);
     });
-    if had_clients {
-        restart_dhcpd(draft, server, change);
-    }
+    reread(draft, begin, change, had_clients.then_some(&server.service));
 }
 
 /// Whether there is anybody for dhcpd to serve, be it the administrator's own clients. While there is not, it does not start (`Not
@@ -284,13 +299,6 @@ fn change_dhcpd(draft: &mut Draft, server: &Dhcpd, change: impl FnOnce(&mut Incl
         changes.push(settle(draft, path, Some(arguments)));
     }
     if changes.contains(&Change::Made) { Change::Made } else { Change::NotNeeded }
-}
-
-/// Has dhcpd read its files anew, where they have changed: it knows no other way than a restart.
-fn restart_dhcpd(draft: &mut Draft, server: &Dhcpd, change: Change) {
-    if change == Change::Made {
-        draft.may(Operation::Restart(server.service.clone()));
-    }
 }
 
 /// As [`settle`], but a file that is not there is not made.
