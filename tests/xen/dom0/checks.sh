@@ -244,6 +244,31 @@ guest_said() { # NAME TEXT [SECONDS]
   eventually "${3:-90}" grep -F "guest: $2" "$log" || { tail -n 60 "$log"; return 1; }
 }
 
+# --- a whole Debian ----------------------------------------------------------------------------------------------------------------
+
+# A clean Debian with Xen's tools, /debian/root, with our packages in its /packages. It is a folder of the machine that started this one;
+# everything written to it stays in memory here.
+debian=/debian/root
+open_debian() {
+  mkdir -p "$debian" /debian/clean /debian/changes
+  modprobe -a virtio_pci 9pnet_virtio 9p overlay
+  mount -t tmpfs tmpfs /debian/changes
+  mkdir /debian/changes/{files,work,packages}
+  mount -t 9p -o trans=virtio,version=9p2000.L,cache=loose,msize=262144,ro debian /debian/clean
+  mount -t 9p -o trans=virtio,version=9p2000.L,cache=loose,msize=262144,ro packages /debian/changes/packages
+  mount -t overlay -o lowerdir=/debian/clean,upperdir=/debian/changes/files,workdir=/debian/changes/work overlay "$debian"
+  for folder in dev proc sys run; do mount --rbind "/$folder" "$debian/$folder"; done
+  mkdir -p "$debian/guest" "$debian/packages"
+  mount --bind /guest "$debian/guest"
+  mount --bind /debian/changes/packages "$debian/packages"
+}
+close_debian() {
+  umount -R "$debian"
+  umount /debian/clean
+  umount -R /debian/changes
+}
+scripts_of_xen() { (cd "$debian/etc/xen" && find . -type f -exec md5sum {} + | sort); }
+
 # --- calling a program as a toolstack does -----------------------------------------------------------------------------------------
 
 # as_libxl PROGRAM COMMAND TYPE DOMAIN DEVICE [NAME=VALUE…]: the argv, environment, working directory and stdin that libxl gives.

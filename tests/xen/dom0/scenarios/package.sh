@@ -1,23 +1,9 @@
 # The first evening: the Debian package on a clean Debian, beside Xen's own scripts; two guests ping by it, with no configuration at all;
 # then it is removed, and a guest pings by Xen's script.
-#
-# The Debian is a folder of the machine that started this one; everything written to it stays in memory here.
-debian=/debian/root
-mkdir -p "$debian" /debian/clean /debian/changes
-modprobe -a virtio_pci 9pnet_virtio 9p overlay
-mount -t tmpfs tmpfs /debian/changes
-mkdir /debian/changes/{files,work,packages}
-mount -t 9p -o trans=virtio,version=9p2000.L,cache=loose,msize=262144,ro debian /debian/clean
-mount -t 9p -o trans=virtio,version=9p2000.L,cache=loose,msize=262144,ro packages /debian/changes/packages
-mount -t overlay -o lowerdir=/debian/clean,upperdir=/debian/changes/files,workdir=/debian/changes/work overlay "$debian"
-for folder in dev proc sys run; do mount --rbind "/$folder" "$debian/$folder"; done
-mkdir -p "$debian/guest" "$debian/packages"
-mount --bind /guest "$debian/guest"
-mount --bind /debian/changes/packages "$debian/packages"
+open_debian
 
 inside() { chroot "$debian" "$@"; }
 xl() { inside xl "$@"; }
-scripts_of_xen() { (cd "$debian/etc/xen" && find . -type f -exec md5sum {} + | sort); }
 
 before=$(scripts_of_xen)
 require "the clean Debian has Xen's scripts" test -f "$debian/etc/xen/scripts/vif-bridge"
@@ -86,6 +72,4 @@ check "it can be destroyed" logged destroy xl destroy web
 check "nothing is left of it" unchanged_since back
 delete_bridge xenbr0
 
-umount -R "$debian"
-umount /debian/clean
-umount -R /debian/changes
+close_debian
