@@ -560,6 +560,9 @@ fn status_tells_what_is_in_force_and_why() {
     assert_eq!(json["settings"]["net/ipv4/conf/all/forwarding"], "1");
     assert_eq!(json["started"][0]["bridge"], "br0");
     assert_eq!(json["masquerades"][0]["device"], "eth0");
+    succeed(&lan, "network-bridge start netdev=eth0 check=no");
+    let text = succeed(&lan, "network-nat status").stdout;
+    assert!(text.contains("eth0: up, MTU 1500, ports: peth0"), "{text}");
 }
 
 #[test]

@@ -13,7 +13,13 @@ use crate::sessions::{SessionKey, Sessions};
 /// Prints what the host does as a router, and for which sessions.
 pub(super) fn status(work: &mut Work<'_>) -> Result<Report, Trouble> {
     let netdev = work.uplink(work.errand.netdev.clone())?;
-    let (host, sessions) = work.observe(&netdev, work.errand.bridge.as_ref())?;
+    let (mut host, sessions) = work.observe(&netdev, work.errand.bridge.as_ref())?;
+    // The uplink may be a bridge that network-bridge has made.
+    for port in work.system.ports_of(&netdev)? {
+        if host.link(&port.name).is_none() {
+            host.links.push(port);
+        }
+    }
     let own: Vec<SessionKey> = sessions.keys().into_iter().filter(|key| key.program == work.errand.program).collect();
     let shown: Vec<&Link> = host
         .links
