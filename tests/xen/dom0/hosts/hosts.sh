@@ -156,3 +156,4 @@ delete_dnsmasq
 ip link delete eth0
 rm -rf /etc/dhcp /etc/default/isc-dhcp-server /etc/init.d/isc-dhcp-server /etc/resolv.conf
 umount /sys/kernel/security
+xenstore-rm backend # as before the first guest
