@@ -161,6 +161,7 @@ fn assert_sentence(outcome: &Outcome, words: &str) {
     assert_eq!(outcome.status, Some(1), "{outcome}");
     assert!(outcome.stderr.contains(words) && !outcome.stderr.contains("panicked"), "{words:?} is missing: {outcome}");
     assert_eq!(outcome.stderr.trim_end().lines().count(), 1, "{outcome}");
+    assert!(!outcome.stderr.contains("needs a look"), "nothing was left, and still: {outcome}");
 }
 
 const NETWORKS: [&str; 3] =

@@ -169,6 +169,7 @@ fn neighbours_that_keep_us_waiting() {
         Box::new(|| hook_that_hangs("a.exec", "#!/bin/sh\ntrap '' TERM\nsleep 999 & sleep 999\n")),
         Box::new(lock_that_is_never_released),
         Box::new(everything_is_slow),
+        Box::new(silent_store_under_xen_network),
     ]);
 }
 
@@ -182,6 +183,19 @@ fn silent_store(kind: Kind, occurrence: Occurrence, misbehaviour: Misbehaviour) 
     let outcome = stage.vif.hotplug(Hotplug::Offline).unwrap();
     assert!(outcome.duration < Duration::from_secs(15) && outcome.status == Some(0), "{outcome}");
     stage.assert_goes_on();
+}
+
+/// What only looks shows the rest, and what would remove something does not guess.
+fn silent_store_under_xen_network() {
+    let stage = Stage::bridged();
+    stage.misbehave(None, Occurrence::Every, Misbehaviour::NeverAnswer);
+    for words in ["status", "doctor", "gc", "reload"] {
+        let outcome = Outcome::of(stage.machine().command("/etc/xen/scripts/xen-network").arg(words)).unwrap();
+        assert!(outcome.duration < Duration::from_secs(15), "{words}: {:?}: {outcome}", outcome.duration);
+        let said = format!("{}{}", outcome.stdout, outcome.stderr);
+        assert!(said.contains("did not answer") && !said.contains("panicked"), "{words}: {outcome}");
+        stage.assert_undone(&outcome);
+    }
 }
 
 fn store_that_answers_late() {

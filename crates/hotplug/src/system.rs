@@ -146,6 +146,16 @@ impl Cause {
         }
     }
 
+    /// Of a bridge that was to be made.
+    fn of_new_bridge(error: KernelError) -> Self {
+        match error.is(Errno::EOPNOTSUPP) {
+            true => Self::other(format!(
+                "{error}; this kernel knows no bridges: load the module (modprobe bridge), or boot a kernel with CONFIG_BRIDGE"
+            )),
+            false => Self::of_naming(error),
+        }
+    }
+
     /// Of a route that was to stand in a place of its own.
     fn of_placing(error: KernelError) -> Self {
         match error.is(Errno::EEXIST) {
@@ -183,7 +193,7 @@ impl System {
     fn perform_or_tell(&mut self, operation: &Operation) -> Result<(), Cause> {
         let Self { kernel, store, firewall, switch } = self;
         match operation {
-            Operation::CreateBridge(bridge) => link::create_bridge(kernel, bridge).map_err(Cause::of_naming),
+            Operation::CreateBridge(bridge) => link::create_bridge(kernel, bridge).map_err(Cause::of_new_bridge),
             Operation::DeleteBridge(name) => link::delete_bridge(kernel, name).map_err(Cause::of_removal),
             Operation::RenameLink { from, to } => link::rename(kernel, from, to).map_err(Cause::of_naming),
             Operation::SetLink { device, change } => link::set(kernel, device, change).map_err(Cause::of_change),

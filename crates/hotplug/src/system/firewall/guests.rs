@@ -159,7 +159,9 @@ impl Firewall {
 
     /// Takes the filter of an interface away; the tables go with the last one.
     pub fn delete_guest_filter(&mut self, way: Way, device: &InterfaceName) -> Result<()> {
-        let seen = filter_in_any_table(self.connection()?, way, device)?.ok_or(FirewallError::Absent)?;
+        // Where there cannot be filters, there is none.
+        let connection = self.connection_if_any()?.ok_or(FirewallError::Absent)?;
+        let seen = filter_in_any_table(connection, way, device)?.ok_or(FirewallError::Absent)?;
         match self.try_to_delete(&seen) {
             // Somebody has deleted a table, a set or an element by hand. What is left goes all the same.
             Err(FirewallError::NfTables(error)) if error.is(Errno::ENOENT) => self.delete_what_is_there(&seen),
