@@ -19,7 +19,7 @@ use hotplug::plan::vif_bridge::BridgeAccepts;
 use hotplug::plan::vif_routed::{Memory, Surroundings};
 use hotplug::plan::{OnFailure, Plan, network_nat, network_route, router, vif_bridge, vif_openvswitch, vif_routed};
 use hotplug::request::antispoof::{Addresses, Suspect, Wishes};
-use hotplug::request::bridge_port::{PortHardening, PortWish};
+use hotplug::request::bridge_port::{PortHardening, PortWish, Shown};
 use hotplug::request::network_nat::NetworkNat;
 use hotplug::request::network_route::NetworkRoute;
 use hotplug::request::openvswitch::{OvsBridge, external_ids};
@@ -294,7 +294,7 @@ fn vif_online_with_name_and_mtu() {
 #[test]
 fn vif_online_of_a_hardened_port() {
     let hardening = PortHardening::Fixed("00:16:3e:00:01:00".parse().unwrap());
-    fail_vif_online_everywhere(&PortWish { vlans: None, isolated: Some(Switch::On), hardening }, 8);
+    fail_vif_online_everywhere(&PortWish { vlans: None, isolated: Some(Switch::On), hardening, shown: Shown::All }, 8);
 }
 
 fn fail_vif_online_everywhere(port: &PortWish, expected: usize) {

@@ -20,6 +20,8 @@ mod changes;
 mod exchanges;
 #[path = "guest_filter/flood.rs"]
 mod flood;
+#[path = "guest_filter/groups.rs"]
+mod groups;
 #[path = "guest_filter/legal.rs"]
 mod legal;
 #[path = "guest_filter/rounds.rs"]

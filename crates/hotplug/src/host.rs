@@ -108,6 +108,23 @@ impl VlanFiltering {
     }
 }
 
+/// Of the frames to IEEE 802.1D's group addresses (01:80:c2:00:00:00 to :0f) that come in by a port: to which the bridge passes them on as it
+/// does others, a bit for each (`group_fwd_mask`, Linux 4.15). It keeps the rest for itself.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GroupMask(pub u16);
+
+impl GroupMask {
+    /// Spanning tree (:00) and LLDP (:0e). The bridge notes whose Ethernet address sends them, and hands them to the host as from the port's
+    /// own device, without asking a packet filter (net/bridge/br_input.c, `br_handle_frame()`). For all others it asks.
+    pub const PAST_THE_FILTER: Self = Self(1 | 1 << 0x0e);
+
+    /// Both.
+    #[must_use]
+    pub const fn and(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+}
+
 /// What a bridge keeps of one of its ports. It is gone when the port leaves the bridge; a device that is no port has the settings of a port
 /// that nobody has changed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -117,6 +134,9 @@ pub struct PortSettings {
     pub isolated: Switch,
     /// Whether the bridge learns from its frames where Ethernet addresses are (`learning`).
     pub learning: Switch,
+    /// Which frames to group addresses it takes for others.
+    #[serde(skip_serializing_if = "none_shown")]
+    pub groups: GroupMask,
     /// Its VLANs, where the bridge keeps them apart and they were looked at.
     pub vlans: PortVlans,
     /// Ethernet addresses that are here and nowhere else, whatever other ports say (`bridge fdb … sticky static`), where they were looked
@@ -124,9 +144,19 @@ pub struct PortSettings {
     pub stations: BTreeSet<MacAddress>,
 }
 
+fn none_shown(groups: &GroupMask) -> bool {
+    *groups == GroupMask::default()
+}
+
 impl Default for PortSettings {
     fn default() -> Self {
-        Self { isolated: Switch::Off, learning: Switch::On, vlans: PortVlans::default(), stations: BTreeSet::new() }
+        Self {
+            isolated: Switch::Off,
+            learning: Switch::On,
+            groups: GroupMask::default(),
+            vlans: PortVlans::default(),
+            stations: BTreeSet::new(),
+        }
     }
 }
 

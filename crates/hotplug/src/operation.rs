@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::dhcp::dnsmasq::Holder;
 use crate::firewall::{ChainKeeper, ForwardAccept, Masquerade};
 use crate::guest_filter::GuestFilter;
-use crate::host::{Address, AdminState, Host, Link, Neighbour, PortSettings, Route, Rule, Switch};
+use crate::host::{Address, AdminState, GroupMask, Host, Link, Neighbour, PortSettings, Route, Rule, Switch};
 use crate::interface_name::InterfaceName;
 use crate::mac_address::MacAddress;
 use crate::openvswitch::OvsPort;
@@ -142,6 +142,9 @@ pub struct PortChange {
     /// The bridge learns from the port's frames.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub learning: Option<Switch>,
+    /// Which frames to group addresses the bridge takes for others.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub groups: Option<GroupMask>,
 }
 
 impl PortChange {
@@ -157,6 +160,7 @@ impl PortChange {
         Self {
             isolated: self.isolated.filter(|setting| *setting != port.isolated),
             learning: self.learning.filter(|setting| *setting != port.learning),
+            groups: self.groups.filter(|setting| *setting != port.groups),
         }
     }
 
@@ -164,6 +168,7 @@ impl PortChange {
     pub fn apply_to(self, port: &mut PortSettings) {
         port.isolated = self.isolated.unwrap_or(port.isolated);
         port.learning = self.learning.unwrap_or(port.learning);
+        port.groups = self.groups.unwrap_or(port.groups);
     }
 }
 

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use hotplug::apply::{Effects, FailureKind};
 use hotplug::host::{
-    Address, AddressFlags, AdminState, Family, Host, Lifetimes, Neighbour, NeighbourKind, Path, Route, Rule, Switch,
+    Address, AddressFlags, AdminState, Family, GroupMask, Host, Lifetimes, Neighbour, NeighbourKind, Path, Route, Rule, Switch,
 };
 use hotplug::interface_name::InterfaceName;
 use hotplug::operation::{LinkChange, NewBridge, Operation, PortChange, StoreEntry};
@@ -362,12 +362,13 @@ fn links_change_as_foretold() {
 
 /// A port with all that a kernel without VLANs keeps of one. `bridge` does what `ip` does not.
 const HARDENED_PORT: &str = "link set vif1.0 master xenbr1
-    link set dev vif1.0 type bridge_slave isolated on learning off";
+    link set dev vif1.0 type bridge_slave isolated on learning off group_fwd_mask 0x4001";
 
 /// VLANs are tried on real Xen (tests/xen/dom0/scenarios/vlan.sh): the kernels of build machines may lack them.
 #[test]
 fn ports_change_as_foretold() {
-    let change = |isolated, learning| Operation::SetPort { device: name("vif1.0"), change: PortChange { isolated, learning } };
+    let change =
+        |isolated, learning| Operation::SetPort { device: name("vif1.0"), change: PortChange { isolated, learning, groups: None } };
     let mac = || "00:16:3e:00:00:77".parse().unwrap();
     let station = move || Operation::AddStation { device: name("vif1.0"), mac: mac() };
     run(vec![
@@ -376,6 +377,14 @@ fn ports_change_as_foretold() {
             "a port is isolated and nothing is learnt from it",
             "link set vif1.0 master xenbr1",
             Box::new(move |_| change(Some(Switch::On), Some(Switch::Off))),
+        ),
+        (
+            "a port shows all to the packet filter",
+            "link set vif1.0 master xenbr1 up",
+            Box::new(|_| Operation::SetPort {
+                device: name("vif1.0"),
+                change: PortChange { groups: Some(GroupMask::PAST_THE_FILTER), ..PortChange::default() },
+            }),
         ),
         ("a port is as others again", HARDENED_PORT, Box::new(move |_| change(Some(Switch::Off), Some(Switch::On)))),
         ("an address is tied to a port", "link set vif1.0 master xenbr1", Box::new(move |_| station())),

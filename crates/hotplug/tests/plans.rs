@@ -20,7 +20,7 @@ use hotplug::plan::vif_bridge::BridgeAccepts;
 use hotplug::plan::vif_routed::{Memory, Surroundings};
 use hotplug::plan::{Plan, Refusal, network_nat, network_route, router, vif_bridge, vif_openvswitch, vif_routed};
 use hotplug::request::antispoof::{Addresses, AntiSpoof, Suspect, Wishes};
-use hotplug::request::bridge_port::{PortHardening, PortWish};
+use hotplug::request::bridge_port::{PortHardening, PortWish, Shown};
 use hotplug::request::network_bridge::{Command, NetworkBridge};
 use hotplug::request::network_nat::NetworkNat;
 use hotplug::request::network_route::NetworkRoute;
@@ -196,6 +196,7 @@ impl Case {
         let mut port = PortWish::parse(self.variable("vlan"), self.variable("isolated"))?;
         let filter = self.filter(&vif, Way::Bridged, Addresses::Given(&vif.addresses), port.tags())?;
         port.hardening = PortHardening::under(filter.as_ref(), Cards::of_vif_type(self.variable("type")));
+        port.shown = Shown::under(filter.as_ref());
         let accepts = BridgeAccepts::OfItsGuests;
         let around = vif_bridge::Surroundings { bridge: &bridge, port: &port, filter, accepts, hooks: self.hooks() };
         vif_bridge::plan(call.coming, &vif, around, &self.host)

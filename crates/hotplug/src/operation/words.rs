@@ -18,7 +18,7 @@ impl fmt::Display for Operation {
             Self::DeleteBridge(name) => write!(f, "ip link delete dev {name} type bridge"),
             Self::RenameLink { from, to } => write!(f, "ip link set dev {from} name {to}"),
             Self::SetLink { device, change } => write!(f, "ip link set dev {device}{change}"),
-            Self::SetPort { device, change } => write!(f, "bridge link set dev {device}{change}"),
+            Self::SetPort { device, change } => write!(f, "ip link set dev {device} type bridge_slave{change}"),
             Self::AddVlans { device, vlans } => write!(f, "bridge vlan add dev {device} {vlans} master"),
             Self::DeleteVlans { device, first, last } => {
                 write!(f, "bridge vlan delete dev {device} ")?;
@@ -204,7 +204,7 @@ impl fmt::Display for PortChange {
                 write!(f, " {setting} {}", on_off(switch))?;
             }
         }
-        Ok(())
+        self.groups.map_or(Ok(()), |groups| write!(f, " group_fwd_mask {:#x}", groups.0))
     }
 }
 

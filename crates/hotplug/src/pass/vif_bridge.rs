@@ -7,7 +7,7 @@ use crate::invocation::Invocation;
 use crate::plan::{Refusal, vif_bridge as recipe};
 use crate::report::{Report, Trouble};
 use crate::request::antispoof::Addresses;
-use crate::request::bridge_port::{PortHardening, PortWish};
+use crate::request::bridge_port::{PortHardening, PortWish, Shown};
 use crate::request::vif::{Cards, Coming, Vif, bridge_choice};
 use crate::system::System;
 
@@ -44,6 +44,7 @@ fn decide(asked: &Asked<'_>, system: &mut System) -> Result<Decision, Trouble> {
         Coming::Goes => None,
     };
     port.hardening = PortHardening::under(filter.as_ref(), Cards::of_vif_type(asked.keys.vif_type.as_deref()));
+    port.shown = Shown::under(filter.as_ref());
     let accepts = note_forwarding(coming, &bridge, system, &mut host)?;
     let around = recipe::Surroundings { bridge: &bridge, port: &port, filter, accepts, hooks: asked.hooks.clone() };
     let plan = recipe::plan(coming, &asked.vif, around, &host)?;

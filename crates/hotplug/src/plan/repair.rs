@@ -48,7 +48,8 @@ pub fn repair(now: Host, wanted: &Host) -> Vec<Operation> {
 pub fn settle_port(device: &InterfaceName, now: &PortSettings, wanted: &PortSettings) -> Vec<Operation> {
     let own = || device.clone();
     let mut operations = vec![];
-    let change = PortChange { isolated: Some(wanted.isolated), learning: Some(wanted.learning) }.missing_from(now);
+    let all = PortChange { isolated: Some(wanted.isolated), learning: Some(wanted.learning), groups: Some(wanted.groups) };
+    let change = all.missing_from(now);
     if !change.is_empty() {
         operations.push(Operation::SetPort { device: own(), change });
     }

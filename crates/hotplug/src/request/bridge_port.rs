@@ -1,7 +1,7 @@
 //! What is asked of a bridge for the port of one guest.
 
 use crate::guest_filter::{GuestFilter, Strictness, Tags};
-use crate::host::{Link, PortSettings, Switch, VlanFiltering};
+use crate::host::{GroupMask, Link, PortSettings, Switch, VlanFiltering};
 use crate::invocation::shortened;
 use crate::mac_address::MacAddress;
 use crate::plan::Refusal;
@@ -30,6 +30,24 @@ impl PortHardening {
     }
 }
 
+/// Which of the guest's frames the packet filter is shown.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Shown {
+    /// Those that the bridge shows it.
+    #[default]
+    AsItIs,
+    /// All of them.
+    All,
+}
+
+impl Shown {
+    /// Of a guest that is held to something.
+    #[must_use]
+    pub const fn under(filter: Option<&GuestFilter>) -> Self {
+        if filter.is_some() { Self::All } else { Self::AsItIs }
+    }
+}
+
 /// What a guest's port shall be. What is not asked for stays as the bridge, or an administrator, has it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PortWish {
@@ -39,6 +57,8 @@ pub struct PortWish {
     pub isolated: Option<Switch>,
     /// Follows from the policy against forged addresses.
     pub hardening: PortHardening,
+    /// Follows from whether there is one.
+    pub shown: Shown,
 }
 
 impl PortWish {
@@ -53,6 +73,7 @@ impl PortWish {
             vlans: vlans.map_err(|error: InvalidVlans| Refusal::plain(error.to_string()))?,
             isolated: isolated.filter(given).map(parse_isolated).transpose()?,
             hardening: PortHardening::Learns,
+            shown: Shown::AsItIs,
         })
     }
 
@@ -67,6 +88,9 @@ impl PortWish {
         if let PortHardening::Fixed(mac) = self.hardening {
             wanted.learning = Switch::Off;
             wanted.stations = [mac].into();
+        }
+        if self.shown == Shown::All {
+            wanted.groups = now.groups.and(GroupMask::PAST_THE_FILTER);
         }
         wanted
     }

@@ -20,6 +20,7 @@ use crate::vlan::{Egress, Ingress, PortVlans, VlanId, VlanSpan};
 
 /// `IFLA_BRPORT_*` (include/uapi/linux/if_link.h).
 pub(super) const IFLA_BRPORT_LEARNING: u16 = 8;
+pub(super) const IFLA_BRPORT_GROUP_FWD_MASK: u16 = 31;
 pub(super) const IFLA_BRPORT_ISOLATED: u16 = 33;
 
 const RTM_SETLINK: u16 = 19;
@@ -57,11 +58,10 @@ pub(super) fn set(kernel: &mut Kernel, device: &InterfaceName, change: PortChang
 
 fn setting(number: u32, change: PortChange) -> Message {
     let settings = [(IFLA_BRPORT_LEARNING, change.learning), (IFLA_BRPORT_ISOLATED, change.isolated)];
-    let attributes = settings.into_iter().filter_map(|(kind, switch)| {
-        let value = u8::from(switch? == Switch::On);
-        Some(LinkProtoInfoBridge::Other(DefaultNla::new(kind, vec![value])))
-    });
-    about_port(RTM_SETLINK, number, vec![LinkAttribute::ProtoInfoBridge(attributes.collect())])
+    let attribute = |kind, value: Vec<u8>| LinkProtoInfoBridge::Other(DefaultNla::new(kind, value));
+    let switches = settings.into_iter().filter_map(|(kind, switch)| Some(attribute(kind, vec![u8::from(switch? == Switch::On)])));
+    let groups = change.groups.map(|mask| attribute(IFLA_BRPORT_GROUP_FWD_MASK, mask.0.to_ne_bytes().to_vec()));
+    about_port(RTM_SETLINK, number, vec![LinkAttribute::ProtoInfoBridge(switches.chain(groups).collect())])
 }
 
 /// Makes a port a member of VLANs.
@@ -193,6 +193,7 @@ fn station(number: u32, mac: MacAddress) -> NeighbourMessage {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::host::GroupMask;
 
     fn span_of(first: u16, last: u16) -> VlanSpan {
         let id = |number: u16| VlanId::try_from(number).unwrap();
@@ -221,9 +222,12 @@ mod tests {
         );
         assert_eq!(message.kind, 17);
 
-        let change = PortChange { isolated: Some(Switch::On), learning: Some(Switch::Off) };
+        let change = PortChange { isolated: Some(Switch::On), learning: Some(Switch::Off), groups: None };
         let bytes = [20, 0, 12, 0x80, 5, 0, 8, 0, 0, 0, 0, 0, 5, 0, 33, 0, 1, 0, 0, 0];
         assert_eq!(setting(5, change).body, body(&bytes), "link set dev v0 isolated on learning off");
+
+        let change = PortChange { groups: Some(GroupMask::PAST_THE_FILTER), ..PortChange::default() };
+        assert_eq!(setting(5, change).body, body(&[12, 0, 12, 0x80, 6, 0, 31, 0, 1, 0x40, 0, 0]), "group_fwd_mask 0x4001");
     }
 
     #[test]

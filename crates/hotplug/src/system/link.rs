@@ -9,11 +9,11 @@ use nix::errno::Errno;
 use rtnetlink::{LinkBridge, LinkMessageBuilder, LinkUnspec};
 
 use super::attributes::Attributes;
-use super::bridge_port::{IFLA_BRPORT_ISOLATED, IFLA_BRPORT_LEARNING};
+use super::bridge_port::{IFLA_BRPORT_GROUP_FWD_MASK, IFLA_BRPORT_ISOLATED, IFLA_BRPORT_LEARNING};
 use super::connection::{KernelError, Message};
 use super::kernel::Kernel;
 use crate::guest_filter::Way;
-use crate::host::{AdminState, Link, LinkKind, LiveRename, PortSettings, Switch, VlanFiltering};
+use crate::host::{AdminState, GroupMask, Link, LinkKind, LiveRename, PortSettings, Switch, VlanFiltering};
 use crate::interface_name::InterfaceName;
 use crate::mac_address::MacAddress;
 use crate::operation::{LinkChange, Membership, NewBridge};
@@ -187,6 +187,7 @@ fn port_settings_of(info: Option<&Attributes<'_>>) -> Result<PortSettings, Kerne
             Some(_) => *setting = Switch::On,
         }
     }
+    settings.groups = port.u16(IFLA_BRPORT_GROUP_FWD_MASK)?.map(GroupMask).unwrap_or_default();
     Ok(settings)
 }
 
