@@ -11,7 +11,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
 use ipnetwork::{IpNetwork, Ipv6Network};
-use nftables::{Element, Field, InvalidName, Value};
+use nftables::{Element, EtherType, Field, InvalidName, Value};
 use serde::{Deserialize, Serialize};
 
 use crate::interface_name::InterfaceName;
@@ -148,7 +148,11 @@ impl GuestFilter {
         elements.extend((self.tags == Tags::Allowed).then(|| (GuestSet::Tagged, by_device())));
         let pieces = self.addresses.iter().flat_map(|network| pieces(*network)).chain([Piece::Address(self.link_local().into())]);
         let key = |piece: Piece| [device.clone(), mac.clone()].into_iter().chain(piece.field());
-        elements.extend(pieces.map(|piece| (piece.set(), Element::new(key(piece)))));
+        let pieces: Vec<Piece> = pieces.collect();
+        elements.extend(pieces.iter().map(|piece| (piece.set(), Element::new(key(*piece)))));
+        let sender = Field::Exact(Value::Bytes([&self.mac.octets()[..], &EtherType::IP.0.to_be_bytes()].concat()));
+        let senders4 = pieces.iter().filter(|piece| piece.set() == GuestSet::Ip4).filter_map(|piece| piece.field());
+        elements.extend(senders4.map(|address| (GuestSet::Senders4, Element::new([device.clone(), sender.clone(), address]))));
         // Two of its networks may overlap.
         elements.sort();
         elements.dedup();
@@ -366,6 +370,7 @@ mod tests {
                 "strict \"vif1.0\"",
                 "macs \"vif1.0\" . 00:16:3e:01:02:03",
                 "inner-macs \"vif1.0\" . 0x163e010203",
+                "senders4 \"vif1.0\" . 0x163e0102030800 . 192.0.2.7",
                 "addresses4 \"vif1.0\" . 00:16:3e:01:02:03 . 192.0.2.7",
                 "addresses6 \"vif1.0\" . 00:16:3e:01:02:03 . 0xfe8000000000000002163efffe010203",
                 "networks6-64 \"vif1.0\" . 00:16:3e:01:02:03 . 0x20010db800010000",

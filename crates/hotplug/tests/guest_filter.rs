@@ -94,8 +94,7 @@ fn seen(machine: &Machine, way: Way, device: &str) -> Option<GuestFilter> {
     host.guest_filters.pop()
 }
 
-/// `BLESS=1` writes the files anew, to be reviewed with `git diff`. nft leaves out `ether type` where what follows implies the protocol, though
-/// it says more: that there is no VLAN tag.
+/// `BLESS=1` writes the files anew, to be reviewed with `git diff`.
 #[test]
 fn the_tables_are_as_reviewed() {
     let machine = Machine::new("dom0").unwrap();

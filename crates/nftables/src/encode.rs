@@ -349,12 +349,15 @@ fn field_userdata(field: Selector) -> Vec<u8> {
     const SOURCE: u32 = 1;
     const ETHERNET: u32 = 17;
     const ETHERNET_SOURCE: u32 = 2;
+    const IP: u32 = 12;
+    const IP_SOURCE: u32 = 11;
     let numbers =
         |numbers: &[u32]| (0..).zip(numbers).map(|(kind, number)| short_number(kind, *number)).collect::<Vec<_>>().concat();
     let (sort, which) = match field {
         Selector::Iifname => (META, numbers(&[IIFNAME])),
         Selector::WayBack => (FIB, numbers(&[OIFNAME, SOURCE])),
         Selector::EtherSource => (PAYLOAD, numbers(&[ETHERNET, ETHERNET_SOURCE])),
+        Selector::IpSource => (PAYLOAD, numbers(&[IP, IP_SOURCE])),
         // Of no protocol and no template; nft counts the headers from 1, and in bits.
         Selector::Payload { base, offset, length } => (PAYLOAD, numbers(&[0, 0, base.number() + 1, offset * 8, length * 8])),
         // No set is for another: Set::fields().

@@ -339,7 +339,7 @@ const fn as_told(register: u32) -> u32 {
 pub(crate) fn write_limit(data: &mut Writer, limit: RateLimit) {
     data.u64(1, limit.packets);
     data.u64(2, limit.per.seconds());
-    data.u32(3, RateLimit::BURST);
+    data.u32(3, limit.burst);
     data.u32(4, 0); // NFT_LIMIT_PKTS
     data.u32(5, u32::from(limit.side == LimitSide::Over)); // NFT_LIMIT_F_INV
 }

@@ -232,20 +232,27 @@ impl fmt::Display for Verdict {
     }
 }
 
-/// How many packets match in a span of time, with a burst of 5 above that (nft's default).
+/// How many packets match in a span of time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RateLimit {
     /// Packets.
     pub packets: u64,
     /// In what time.
     pub per: LimitUnit,
+    /// How many may come at once.
+    pub burst: u32,
     /// Which packets match.
     pub side: LimitSide,
 }
 
 impl RateLimit {
-    /// How many packets may come at once above the rate. nft does not print this number.
-    pub(crate) const BURST: u32 = 5;
+    /// nft's default for a burst, which it does not print in a rule.
+    pub const USUAL_BURST: u32 = 5;
+
+    /// Its words in an element of a set, where nft prints every burst.
+    pub(crate) fn in_an_element(self) -> String {
+        if self.burst == Self::USUAL_BURST { format!("{self} burst {} packets", self.burst) } else { self.to_string() }
+    }
 }
 
 impl fmt::Display for RateLimit {
@@ -254,7 +261,8 @@ impl fmt::Display for RateLimit {
             LimitSide::Within => "",
             LimitSide::Over => "over ",
         };
-        write!(f, "limit rate {over}{}/{}", self.packets, self.per)
+        write!(f, "limit rate {over}{}/{}", self.packets, self.per)?;
+        if self.burst == Self::USUAL_BURST { Ok(()) } else { write!(f, " burst {} packets", self.burst) }
     }
 }
 

@@ -61,6 +61,7 @@ impl Set {
             DataType::Interface => Some(Selector::Iifname),
             DataType::WayBack => Some(Selector::WayBack),
             DataType::EtherAddress => Some(Selector::EtherSource),
+            DataType::Ipv4Address => Some(Selector::IpSource),
             DataType::Payload { base, offset, length } => Some(Selector::Payload { base, offset, length }),
             _ => None,
         };
@@ -205,7 +206,7 @@ impl fmt::Display for Element {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", Joined(&self.key, " . "))?;
         if let Some(limit) = &self.limit {
-            write!(f, " {limit} burst {} packets", RateLimit::BURST)?;
+            write!(f, " {}", limit.in_an_element())?;
         }
         if let Some(timeout) = self.timeout {
             write!(f, " timeout {}", Span(timeout))?;

@@ -345,11 +345,19 @@ fn guest_rules() -> Vec<Rule> {
         Rule::new([ExtensionHeader(nftables::ExtensionHeader::Routing).is(nftables::Presence::Missing), Statement::ACCEPT]),
         Rule::new([Payload { base: PayloadBase::Network, offset: 40, length: 1 }.is(Value::U8(0)), drop()]),
         Rule::new([
-            Statement::Limit(RateLimit { packets: 10, per: LimitUnit::Second, side: LimitSide::Over }),
+            Statement::Limit(RateLimit {
+                packets: 10,
+                per: LimitUnit::Second,
+                burst: RateLimit::USUAL_BURST,
+                side: LimitSide::Over,
+            }),
             Statement::Counter,
             drop(),
         ]),
-        Rule::new([Statement::Limit(RateLimit { packets: 3, per: LimitUnit::Minute, side: LimitSide::Within }), Statement::ACCEPT]),
+        Rule::new([
+            Statement::Limit(RateLimit { packets: 3, per: LimitUnit::Minute, burst: 1, side: LimitSide::Within }),
+            Statement::ACCEPT,
+        ]),
         Rule::new([Statement::Verdict(Verdict::Jump(name("guest")))]),
         Rule::new([Statement::Verdict(Verdict::Goto(name("guest")))]).with_comment("x".repeat(128).parse().unwrap()),
     ]

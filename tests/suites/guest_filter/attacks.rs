@@ -10,11 +10,13 @@ use testbed::frame::icmpv6::{
 };
 use testbed::frame::ipv6::{ALL_DHCP_SERVERS, ALL_MLD_ROUTERS, ALL_NODES, Extension, ROUTER_ALERT, filler, link_local, nothing};
 use testbed::frame::link_control::{cisco_discovery, link_layer_discovery, port_access, spanning_tree};
-use testbed::frame::upper::{IGMP, Segment, icmp, ping, tcp_syn, udp};
+use testbed::frame::upper::{ICMPV6, IGMP, Segment, icmp, ping, tcp_syn, udp};
 use testbed::frame::{BROADCAST, CUSTOMER, Ethernet, Frame, Mac, Marker, Payload, SERVICE, icmpv6};
 
 use crate::case::table;
-use crate::cast::{FAR4, FAR6, ME, MY4, MY6, NEIGHBOUR, NEIGHBOUR4, NEIGHBOUR6, OTHER, OTHER4, OTHER6, my_link_local, telling};
+use crate::cast::{
+    Cast, FAR4, FAR6, ME, MY4, MY6, NEIGHBOUR, NEIGHBOUR4, NEIGHBOUR6, OTHER, OTHER4, OTHER6, my_link_local, telling,
+};
 
 fn ip4(a: u8, b: u8, c: u8, d: u8) -> Ipv4Addr {
     Ipv4Addr::new(a, b, c, d)
@@ -36,6 +38,30 @@ fn long(marker: Marker) -> Segment {
     let mut data = marker.bytes();
     data.resize(48, 0);
     udp(1000, 2000, &data)
+}
+
+/// A packet of UDP from another port.
+fn from_port(port: u16, mut segment: Segment) -> Segment {
+    segment.bytes[..2].copy_from_slice(&port.to_be_bytes());
+    segment
+}
+
+/// A relay's message: its kind, hops, the link's and the client's address, and what the client said (RFC 8415, 9).
+fn by_a_relay(port: u16, marker: Marker) -> Segment {
+    udp(port, SERVER_PORT_6, &[&[12, 0][..], &[0; 32], &[0, 9, 0, 8], &marker.bytes()].concat())
+}
+
+/// IGMP that says something else than hosts do.
+fn of_igmp(c: Cast, kind: u8, marker: Marker) -> Frame {
+    let mut draft = c.v4(marker).to(ip4(224, 0, 0, 1)).options(&[0x94, 4, 0, 0]);
+    draft.ethernet.destination = Mac([1, 0, 0x5e, 0, 0, 1]);
+    draft.with(Segment::raw(IGMP, [&[kind, 0, 0, 0, 0, 0, 0, 0], &marker.bytes()[..]].concat())).frame()
+}
+
+/// A router of multicast says hello (RFC 7761, 4.9).
+fn hello(marker: Marker) -> Segment {
+    const PIM: u8 = 103;
+    Segment::raw(PIM, [&[0x20, 0, 0, 0], &marker.bytes()[..]].concat())
 }
 
 table! { ADDRESSES:
@@ -135,15 +161,22 @@ table! { DHCP:
     Ip EVERYWHERE "from 0.0.0.0, to a port that is not DHCP's" |c, n| vec![c.v4(n).broadcast().from(Ipv4Addr::UNSPECIFIED).with(udp(68, 53, &n.bytes())).frame()];
     Strict EVERYWHERE "a DHCP release in another guest's name" |c, n| vec![c.v4(n).with(dhcp(Message::Release, OTHER, OTHER4, n)).frame()];
     Strict EVERYWHERE "a DHCP release in another guest's name from another port" |c, n| {
-        let mut segment = dhcp(Message::Release, OTHER, OTHER4, n);
-        // Servers do not look at the port that it comes from. A checksum of zero is none.
-        segment.bytes[..2].copy_from_slice(&1000_u16.to_be_bytes());
-        vec![c.v4(n).with(segment).frame()]
+        // Servers do not look at the port that it comes from.
+        vec![c.v4(n).with(from_port(1000, dhcp(Message::Release, OTHER, OTHER4, n))).frame()]
     };
+    Strict EVERYWHERE "a DHCP offer from another port, which clients take as well" |c, n| {
+        vec![c.v4(n).broadcast().with(from_port(1067, dhcp(Message::Offer, OTHER, OTHER4, n))).frame()]
+    };
+    Strict EVERYWHERE "a DHCP offer to one client from another port" |c, n| vec![c.v4(n).with(from_port(67 << 8, dhcp(Message::Offer, NEIGHBOUR, NEIGHBOUR4, n))).frame()];
+    Strict BRIDGED "a DHCP release in two pieces, of which we do not know how they are put together" |c, n| c.v4(n).with(dhcp(Message::Release, ME, MY4, n)).fragments(80);
     Strict EVERYWHERE "a DHCP question by a relay" |c, n| vec![c.v4(n).with(dhcp_by(MY4, Message::Discover, ME, OTHER4, n)).frame()];
     Ip EVERYWHERE "a DHCP question by a relay without an address" |c, n| vec![c.v4(n).broadcast().from(Ipv4Addr::UNSPECIFIED).with(dhcp_by(OTHER4, Message::Discover, ME, OTHER4, n)).frame()];
     Strict EVERYWHERE "a DHCPv6 server's answer from the guest's own link-local address" |c, n| vec![c.nd(dhcp_6(SERVER_PORT_6, CLIENT_PORT_6, n)).hops(1).frame()];
     Strict EVERYWHERE "a DHCPv6 server's answer from the guest's own address" |c, n| vec![c.v6(n).with(dhcp_6(SERVER_PORT_6, CLIENT_PORT_6, n)).frame()];
+    Strict EVERYWHERE "a DHCPv6 server's answer from another port" |c, n| vec![c.v6(n).with(dhcp_6(1547, CLIENT_PORT_6, n)).frame()];
+    Strict EVERYWHERE "a DHCPv6 server's answer from the client's port" |c, n| vec![c.nd(dhcp_6(CLIENT_PORT_6, CLIENT_PORT_6, n)).hops(1).frame()];
+    Strict EVERYWHERE "a DHCPv6 question by a relay" |c, n| vec![c.v6(n).with(by_a_relay(CLIENT_PORT_6, n)).frame()];
+    Strict EVERYWHERE "a DHCPv6 question by a relay from another port" |c, n| vec![c.v6(n).with(by_a_relay(1546, n)).frame()];
     Ip EVERYWHERE "a DHCPv6 server's answer from another link-local address" |c, n| vec![c.nd(dhcp_6(SERVER_PORT_6, CLIENT_PORT_6, n)).from(ip6("fe80::547")).frame()];
     Ip EVERYWHERE "a DHCPv6 question from another link-local address" |c, n| vec![c.nd(dhcp_6(CLIENT_PORT_6, SERVER_PORT_6, n)).from(ip6("fe80::546")).to(ALL_DHCP_SERVERS).frame()];
 }
@@ -199,6 +232,15 @@ table! { DISCOVERY:
         draft.ethernet.destination = Mac([1, 0, 0x5e, 0, 0, 1]);
         vec![draft.with(Segment::raw(IGMP, [&[0x11, 100, 0xee, 0x9b, 0, 0, 0, 0], &n.bytes()[..]].concat())).frame()]
     };
+    Strict BRIDGED "a router of multicast says DVMRP" |c, n| vec![of_igmp(c, 0x13, n)];
+    Strict BRIDGED "a router of multicast advertises itself" |c, n| vec![of_igmp(c, 0x30, n)];
+    Strict BRIDGED "a router of multicast says hello" |c, n| {
+        let mut draft = c.v4(n).to(ip4(224, 0, 0, 13));
+        draft.ethernet.destination = Mac([1, 0, 0x5e, 0, 0, 13]);
+        vec![draft.with(hello(n)).frame()]
+    };
+    Strict BRIDGED "a router of multicast says hello by IPv6" |c, n| vec![c.nd(hello(n)).hops(1).to(ip6("ff02::d")).frame()];
+    Strict BRIDGED "a router of IPv6 multicast advertises itself" |c, n| vec![c.nd(Segment::raw(ICMPV6, [&[151, 1, 0, 0, 0, 0, 0, 0], &n.bytes()[..]].concat())).hops(1).to(ip6("ff02::6a")).frame()];
     Strict EVERYWHERE "a question for multicast listeners from the guest's own link-local address" |c, n| vec![c.nd(listener_query(n)).hops(1).extended(Extension::HopByHop(ROUTER_ALERT.to_vec())).frame()];
     Ip EVERYWHERE "a question for multicast listeners from ::" |c, n| vec![c.nd(listener_query(n)).hops(1).from(Ipv6Addr::UNSPECIFIED).extended(Extension::HopByHop(ROUTER_ALERT.to_vec())).frame()];
     Ip EVERYWHERE "a report of a multicast listener from another link-local address" |c, n| vec![c.nd(listener_report_v2(ip6("ff02::fb"), n)).hops(1).from(ip6("fe80::143")).to(ALL_MLD_ROUTERS).extended(Extension::HopByHop(ROUTER_ALERT.to_vec())).frame()];

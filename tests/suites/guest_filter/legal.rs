@@ -50,6 +50,15 @@ table! { LEGAL:
         draft.ethernet.destination = Mac([1, 0, 0x5e, 0, 0, 0xfb]);
         vec![draft.with(Segment::raw(IGMP, [&[0x16, 0, 9, 4, 224, 0, 0, 251], &n.bytes()[..]].concat())).frame()]
     };
+    Nobody EVERYWHERE "a question for a name" |c, n| vec![c.v4(n).with(udp(1000, 53, &n.bytes())).frame()];
+    Nobody EVERYWHERE "an answer to a question for a name" |c, n| vec![c.v4(n).with(udp(53, 1000, &n.bytes())).frame()];
+    Nobody EVERYWHERE "the time, by IPv6" |c, n| vec![c.v6(n).with(udp(123, 123, &n.bytes())).frame()];
+    Nobody EVERYWHERE "a log by IPv6, between ports that begin as DHCPv6's do" |c, n| vec![c.v6(n).with(udp(514, 514, &n.bytes())).frame()];
+    Nobody EVERYWHERE "fragments of IPv4 to a port below 256" |c, n| {
+        let mut segment = long(n);
+        segment.bytes[2..4].copy_from_slice(&[0, 69]);
+        c.v4(n).with(segment).fragments(24)
+    };
     Nobody EVERYWHERE "a DHCP client looks for servers" |c, n| vec![c.v4(n).from(Ipv4Addr::UNSPECIFIED).broadcast().with(dhcp(Message::Discover, ME, MY4, n)).frame()];
     Nobody EVERYWHERE "a DHCP client asks for what was offered" |c, n| vec![c.v4(n).from(Ipv4Addr::UNSPECIFIED).broadcast().with(dhcp(Message::Request, ME, MY4, n)).frame()];
     Nobody EVERYWHERE "a DHCP client renews its lease" |c, n| vec![c.v4(n).with(dhcp(Message::Request, ME, MY4, n)).frame()];

@@ -57,6 +57,9 @@ pub enum GuestSet {
     Macs,
     /// The same, as messages tell it: nft takes bytes within a packet for none.
     InnerMacs,
+    /// IPv4 addresses behind each, as frames without a tag bear them: what an Ethernet header says of their content stands in the key, so that no
+    /// rule need ask. nft leaves out of its listing that a rule asks for it.
+    Senders4,
     /// IPv4 addresses behind each.
     Ip4,
     /// IPv4 networks behind each.
@@ -79,7 +82,7 @@ pub enum GuestSet {
 
 impl GuestSet {
     /// All of them.
-    pub const ALL: [Self; 30] = [
+    pub const ALL: [Self; 31] = [
         Self::Guests,
         Self::Dropped,
         Self::Links,
@@ -87,6 +90,7 @@ impl GuestSet {
         Self::Tagged,
         Self::Macs,
         Self::InnerMacs,
+        Self::Senders4,
         Self::Ip4,
         Self::Networks4,
         Self::Ip6,
@@ -123,6 +127,7 @@ impl GuestSet {
             Self::Tagged => "tagged",
             Self::Macs => "macs",
             Self::InnerMacs => "inner-macs",
+            Self::Senders4 => "senders4",
             // nft takes no keyword for a name, not even from its own list (`ip6` is one).
             Self::Ip4 => "addresses4",
             Self::Networks4 => "networks4",
@@ -145,6 +150,7 @@ impl GuestSet {
             Self::Guests | Self::Dropped | Self::Strict | Self::Tagged | Self::Announcers => &[Interface],
             Self::Macs => &[Interface, EtherAddress],
             Self::InnerMacs => &[Interface, INNER_MAC],
+            Self::Senders4 => &[Interface, SENDER, Ipv4Address],
             Self::Ip4 | Self::Networks4 => &[Interface, EtherAddress, Ipv4Address],
             Self::Networks6(bits) => key_of_networks6(bits),
             Self::Ip6 | Self::Announced => &[Interface, EtherAddress, ANY_IP6],
@@ -160,7 +166,7 @@ impl GuestSet {
             Self::Links => matches!(family, Family::Inet),
             Self::Guests | Self::Dropped | Self::Macs | Self::Ip4 | Self::Networks4 => true,
             // Links of their own have no tags, and link-local addresses on them concern nobody else.
-            Self::Tagged | Self::Claimed | Self::Owned | Self::Defended => matches!(family, Family::Bridge),
+            Self::Senders4 | Self::Tagged | Self::Claimed | Self::Owned | Self::Defended => matches!(family, Family::Bridge),
             Self::InnerMacs | Self::Strict | Self::Ip6 | Self::Networks6(_) | Self::Announced | Self::Announcers => {
                 !matches!(family, Family::Arp)
             }
@@ -199,6 +205,9 @@ impl GuestSet {
 
 /// An Ethernet address in a message of neighbour discovery or DHCP, at whatever place; written so that nft can read what it lists.
 const INNER_MAC: DataType = DataType::Payload { base: PayloadBase::Transport, offset: 26, length: 6 };
+
+/// A frame's sender, and what the frame carries. Where there is a tag, that is what it carries.
+const SENDER: DataType = DataType::Payload { base: PayloadBase::Link, offset: 6, length: 8 };
 
 /// An IPv6 address in a header or in a message, which are one to the sets: nft has a name for the one and none for the other.
 const ANY_IP6: DataType = DataType::Payload { base: PayloadBase::Network, offset: 8, length: 16 };
@@ -261,7 +270,11 @@ const DEFENCE: Duration = Duration::from_secs(3600);
 const UNTIL_THE_GUEST_GOES: Duration = Duration::from_secs(3650 * 86_400);
 
 /// How many new link-local addresses a guest may ask for; five more at once.
-pub const ANNOUNCEMENTS: RateLimit = RateLimit { packets: 10, per: LimitUnit::Hour, side: LimitSide::Within };
+pub const ANNOUNCEMENTS: RateLimit =
+    RateLimit { packets: 10, per: LimitUnit::Hour, burst: RateLimit::USUAL_BURST, side: LimitSide::Within };
+
+/// How often an address may be claimed: by the first of two packets that come at once by two processors. A later one finds it claimed.
+pub const CLAIMS: RateLimit = RateLimit { packets: 1, per: LimitUnit::Hour, burst: 1, side: LimitSide::Within };
 
 /// Before anything else looks at bridged frames.
 const FIRST_ON_BRIDGE: Priority = Priority(-400);
@@ -283,6 +296,15 @@ const HOP_BY_HOP: u8 = 0;
 const FRAGMENT: u8 = 44;
 /// `IPPROTO_IGMP`
 const IGMP: Protocol = Protocol(2);
+/// What hosts say in it: reports of all versions, and that they leave (RFC 1112, 2236, 3376).
+const IGMP_OF_HOSTS: [u8; 4] = [0x12, 0x16, 0x17, 0x22];
+/// `IPPROTO_PIM`: routers of multicast know each other by it, and bridges know them by it, and give them all of it (`br_multicast_pim()`).
+const PIM: Protocol = Protocol(103);
+/// The ports of DHCP's servers and clients, and of DHCPv6's (RFC 2131, 8415).
+const DHCP_SERVER: u16 = 67;
+const DHCP_CLIENT: u16 = 68;
+const DHCP6_SERVER: u16 = 547;
+const DHCP6_CLIENT: u16 = 546;
 
 /// The empty table of a family.
 ///
@@ -311,9 +333,9 @@ pub struct Tally {
 #[must_use]
 pub const fn tally(family: Family) -> Tally {
     match family {
-        Family::Bridge => Tally { parts: 58, uses: 302 },
+        Family::Bridge => Tally { parts: 61, uses: 325 },
         Family::Arp => Tally { parts: 9, uses: 34 },
-        _ => Tally { parts: 47, uses: 239 },
+        _ => Tally { parts: 49, uses: 262 },
     }
 }
 
@@ -335,6 +357,7 @@ struct Rules {
     tagged: Name,
     macs: Name,
     inner_macs: Name,
+    senders4: Name,
     ip4: Name,
     networks4: Name,
     ip6: Name,
@@ -352,6 +375,8 @@ struct Rules {
     defended_source: Name,
     ip6_entry: Name,
     known4: Name,
+    udp4: Name,
+    membership4: Name,
     known6: Name,
     other: Name,
     with_tag: Name,
@@ -401,12 +426,10 @@ fn upper_header_is(offset: u32, protocol: Protocol) -> Statement {
     Selector::Payload { base: PayloadBase::Network, offset, length: 1 }.is(Value::Bytes(vec![protocol.0]))
 }
 
-fn source_port_is_not(port: u16) -> Statement {
-    transport(0, 2).is_not(Value::Bytes(port.to_be_bytes().to_vec()))
-}
-
-fn target_port_is(port: u16) -> Statement {
-    transport(2, 2).is(Value::Bytes(port.to_be_bytes().to_vec()))
+/// Neither port of a UDP packet is among the 256 that begin with this byte. Where the first bytes of both are compared, and not the ports, nft
+/// does not make one comparison of the two when it loads what it has listed.
+fn ports_do_not_begin_with(byte: u8) -> [Statement; 2] {
+    [0, 2].map(|offset| transport(offset, 1).is_not(Value::Bytes(vec![byte])))
 }
 
 fn type_is(icmp: Icmpv6Type) -> Statement {
@@ -465,6 +488,7 @@ impl Rules {
             tagged: GuestSet::Tagged.name()?,
             macs: GuestSet::Macs.name()?,
             inner_macs: GuestSet::InnerMacs.name()?,
+            senders4: GuestSet::Senders4.name()?,
             ip4: GuestSet::Ip4.name()?,
             networks4: GuestSet::Networks4.name()?,
             ip6: GuestSet::Ip6.name()?,
@@ -482,6 +506,8 @@ impl Rules {
             entry: if family == Family::Arp { "input" } else { "prerouting" }.parse()?,
             to_host: "input".parse()?,
             known4: "known4".parse()?,
+            udp4: "udp4".parse()?,
+            membership4: "membership4".parse()?,
             known6: "known6".parse()?,
             other: "other".parse()?,
             with_tag: "with-tag".parse()?,
@@ -532,7 +558,9 @@ impl Rules {
             self.prerouting(),
             self.ip6_entry(),
             self.known4(),
+            self.udp4(),
             self.dhcp(),
+            self.membership4(),
             self.known6(),
             self.headers6(),
             self.upper6(),
@@ -608,7 +636,7 @@ impl Rules {
         let priority = if self.family == Family::Bridge { FIRST_ON_BRIDGE } else { FIRST_OF_IP };
         let mut chain = Chain::base(self.entry.clone(), Base::filter(self.family, Hook::Prerouting).at(priority));
         chain.rules = vec![
-            Rule::new([self.carries(EtherType::IP), self.own(Selector::IpSource, &self.ip4), goto(&self.known4)]),
+            self.known_sender4(),
             Rule::new([self.carries(EtherType::IP6), goto(&self.ip6_entry)]),
             Rule::new([iif().is_in(&self.guests), goto(&self.other)]),
         ];
@@ -618,6 +646,16 @@ impl Rules {
             _ => Rule::new([self.carries(EtherType::IP)].into_iter().chain(self.poses())),
         });
         chain
+    }
+
+    fn known_sender4(&self) -> Rule {
+        let DataType::Payload { base, offset, length } = SENDER else { return self.refuse() };
+        let sender = Selector::Payload { base, offset, length };
+        let by_key = Statement::all_in([iif(), sender, Selector::IpSource], &self.senders4);
+        match self.family {
+            Family::Bridge => Rule::new([Selector::Protocol.is(Value::from(EtherType::IP)), by_key, goto(&self.known4)]),
+            _ => Rule::new([self.carries(EtherType::IP), self.own(Selector::IpSource, &self.ip4), goto(&self.known4)]),
+        }
     }
 
     /// A chain of its own: its rules must not ask for the protocol, or nft would not know the address for the bytes that the sets hold.
@@ -648,21 +686,15 @@ impl Rules {
         // ICMP's redirect and router advertisement (RFC 792, RFC 1256).
         let routers_word =
             |number: u8| Rule::new([Selector::IcmpType.is(Value::U8(number)), self.is_strict(), goto(&self.refused)]);
+        let [source, target] = ports_do_not_begin_with(0);
         chain.rules = vec![
             Rule::new([upper_header_is(9, Protocol::TCP), Statement::ACCEPT]),
-            // Not both ports in one rule: nft, loading what it has listed, would make one comparison of the two.
-            Rule::new([upper_header_is(9, Protocol::UDP), target_port_is(67), self.is_strict(), goto(&self.dhcp)]),
-            Rule::new([upper_header_is(9, Protocol::UDP), source_port_is_not(67), Statement::ACCEPT]),
-            Rule::new([Selector::UdpSource.is(Value::Port(67)), self.is_strict(), goto(&self.refused)]),
+            Rule::new([upper_header_is(9, Protocol::UDP), source, target, Statement::ACCEPT]),
+            Rule::new([upper_header_is(9, Protocol::UDP), goto(&self.udp4)]),
             routers_word(5),
             routers_word(9),
-            // IGMP's membership query (RFC 3376).
-            Rule::new([
-                upper_header_is(9, IGMP),
-                transport(0, 1).is(Value::Bytes(vec![0x11])),
-                self.is_strict(),
-                goto(&self.refused),
-            ]),
+            Rule::new([upper_header_is(9, IGMP), self.is_strict(), goto(&self.membership4)]),
+            Rule::new([upper_header_is(9, PIM), self.is_strict(), goto(&self.refused)]),
             // A header that contradicts itself or its frame has no upper protocol (nft_set_pktinfo_ipv4_validate()).
             Rule::new([is_understood(), Statement::ACCEPT]),
             self.refuse(),
@@ -670,10 +702,40 @@ impl Rules {
         chain
     }
 
+    /// What only servers of DHCP say, clients know by its target alone: they look at no source port.
+    fn udp4(&self) -> Chain {
+        let mut chain = Chain::regular(self.udp4.clone());
+        let strictly = |port: Selector, number, to: &Name| Rule::new([port.is(Value::Port(number)), self.is_strict(), goto(to)]);
+        chain.rules = vec![
+            strictly(Selector::UdpSource, DHCP_SERVER, &self.refused),
+            strictly(Selector::UdpDestination, DHCP_CLIENT, &self.refused),
+            strictly(Selector::UdpDestination, DHCP_SERVER, &self.dhcp),
+            Rule::new([is_understood(), Statement::ACCEPT]),
+            self.refuse(),
+        ];
+        chain
+    }
+
+    /// Group membership of IPv4, as hosts tell it.
+    fn membership4(&self) -> Chain {
+        let mut chain = Chain::regular(self.membership4.clone());
+        let says = |kind: u8| Rule::new([transport(0, 1).is(Value::Bytes(vec![kind])), Statement::ACCEPT]);
+        chain.rules = IGMP_OF_HOSTS.map(says).to_vec();
+        chain.rules.push(self.refuse());
+        chain
+    }
+
     /// What a DHCP client says from its address: it renews, releases or declines what is its own (RFC 2131). A relay speaks for others.
     fn dhcp(&self) -> Chain {
         let mut chain = Chain::regular(self.dhcp.clone());
-        chain.rules = vec![Rule::new(self.dhcp_client().into_iter().chain([Statement::ACCEPT])), self.refuse()];
+        // Of a piece we see the first bytes only, and another piece may say them otherwise.
+        let is_a_piece = Selector::Payload { base: PayloadBase::Network, offset: 6, length: 2 }
+            .masked_is_not(Value::Bytes(vec![0x3f, 0xff]), Value::Bytes(vec![0, 0]));
+        chain.rules = vec![
+            Rule::new([is_a_piece, goto(&self.refused)]),
+            Rule::new(self.dhcp_client().into_iter().chain([Statement::ACCEPT])),
+            self.refuse(),
+        ];
         chain
     }
 
@@ -692,9 +754,11 @@ impl Rules {
     /// IPv6 from an address of the guest's.
     fn known6(&self) -> Chain {
         let mut chain = Chain::regular(self.known6.clone());
+        let [source, target] = ports_do_not_begin_with(2);
         chain.rules = vec![
             Rule::new([upper_header_is(6, Protocol::TCP), Statement::ACCEPT]),
-            Rule::new([upper_header_is(6, Protocol::UDP), source_port_is_not(547), Statement::ACCEPT]),
+            // DHCPv6's two ports, 546 and 547, begin with 2.
+            Rule::new([upper_header_is(6, Protocol::UDP), source, target, Statement::ACCEPT]),
             Rule::new([next_header(Protocol::ICMPV6.0), goto(&self.icmp6)]),
             Rule::new([self.is_strict(), goto(&self.headers6)]),
             Rule::new([goto(&self.upper6)]),
@@ -718,7 +782,12 @@ impl Rules {
         // It stands first, or nowhere (RFC 8200, 4.3).
         chain.rules.push(Rule::new([next_header(HOP_BY_HOP), goto(&self.membership)]));
         chain.rules.push(refused(somewhere(ExtensionHeader::HopByHop)));
-        chain.rules.push(refused(Selector::UdpSource.is(Value::Port(547))));
+        chain.rules.push(refused(Selector::UdpSource.is(Value::Port(DHCP6_SERVER))));
+        chain.rules.push(refused(Selector::UdpDestination.is(Value::Port(DHCP6_CLIENT))));
+        // What relays say: their messages are the twelfth and the thirteenth (RFC 8415, 7.3).
+        let by_a_relay = transport(8, 1).masked_is(Value::Bytes(vec![0xfe]), Value::Bytes(vec![12]));
+        chain.rules.push(Rule::new([Selector::UdpDestination.is(Value::Port(DHCP6_SERVER)), by_a_relay, goto(&self.refused)]));
+        chain.rules.push(refused(Selector::L4Protocol.is(Value::from(PIM))));
         chain.rules.push(Rule::new([goto(&self.upper6)]));
         chain
     }
@@ -855,8 +924,8 @@ impl Rules {
         let call = [
             Selector::IpSource.is(Value::from(Ipv4Addr::UNSPECIFIED)),
             Selector::IpDestination.is(Value::from(Ipv4Addr::BROADCAST)),
-            Selector::UdpSource.is(Value::Port(68)),
-            Selector::UdpDestination.is(Value::Port(67)),
+            Selector::UdpSource.is(Value::Port(DHCP_CLIENT)),
+            Selector::UdpDestination.is(Value::Port(DHCP_SERVER)),
             self.ether_is_own(),
         ];
         chain.rules = vec![Rule::new(call.into_iter().chain(self.dhcp_client()).chain([Statement::ACCEPT])), self.refuse()];
@@ -948,7 +1017,7 @@ impl Rules {
                 Selector::ND_TARGET.is_not_in(&self.claimed),
                 undefended(),
                 limited(),
-                add(&self.claimed, vec![Selector::ND_TARGET], None),
+                add(&self.claimed, vec![Selector::ND_TARGET], Some(CLAIMS)),
                 add(&self.owned, by_this_guest(), None),
                 announce(),
             ]),

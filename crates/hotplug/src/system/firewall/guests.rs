@@ -468,7 +468,8 @@ fn carried_over(connection: &mut Connection, way: Way, filters: &[GuestFilter]) 
         if let [device, owner @ ..] = element.key.as_slice() {
             elements.push((GuestSet::Announcers, Element::new([device.clone()]).with_limit(ruleset::ANNOUNCEMENTS)));
             elements.push((GuestSet::Owned, Element::new(owner.iter().cloned())));
-            elements.extend(owner.last().map(|address| (GuestSet::Claimed, Element::new([address.clone()]))));
+            let claimed = owner.last().map(|address| Element::new([address.clone()]).with_limit(ruleset::CLAIMS));
+            elements.extend(claimed.map(|element| (GuestSet::Claimed, element)));
         }
         elements.push((GuestSet::Announced, Element::new(element.key)));
     }
