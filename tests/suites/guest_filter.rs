@@ -24,10 +24,14 @@ mod flood;
 mod groups;
 #[path = "guest_filter/legal.rs"]
 mod legal;
+#[path = "guest_filter/of_network.rs"]
+mod of_network;
 #[path = "guest_filter/rounds.rs"]
 mod rounds;
 #[path = "guest_filter/stage.rs"]
 mod stage;
+#[path = "guest_filter/tags.rs"]
+mod tags;
 #[path = "guest_filter/uplink.rs"]
 mod uplink;
 

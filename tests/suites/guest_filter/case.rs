@@ -28,6 +28,11 @@ pub enum StoppedBy {
 }
 
 impl Case {
+    /// The same where every filter stops it.
+    pub fn stopped(&self) -> Self {
+        Self { stopped_by: StoppedBy::Ip, ..*self }
+    }
+
     /// Whether a policy stops it.
     pub fn is_stopped(&self, policy: Policy) -> bool {
         match self.stopped_by {

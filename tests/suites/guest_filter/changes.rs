@@ -68,7 +68,7 @@ fn online_again_replaces_the_policy() {
 }
 
 /// Whether a case is one that even a guest without known addresses can be held to.
-fn is_of_the_link(case: &Case) -> bool {
+pub fn is_of_the_link(case: &Case) -> bool {
     let other_mac = case.name.contains("MAC address that")
         || case.name.contains("Ethernet address")
         || case.name.contains("MAC address inside");

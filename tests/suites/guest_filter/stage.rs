@@ -105,6 +105,11 @@ pub struct Host {
 
 impl Host {
     pub fn new(mode: Mode, around: Around) -> Self {
+        Self::told(mode, around, "")
+    }
+
+    /// The same whose network was started with this word.
+    pub fn told(mode: Mode, around: Around, word: &str) -> Self {
         let dom0 = Dom0::new("dom0").unwrap();
         let outside = Machine::new("outside").unwrap();
         let machine = dom0.machine();
@@ -138,11 +143,11 @@ impl Host {
             Around::Firewall(firewall) => firewall.load(machine),
         }
         let host = Self { mode, dom0, outside, _firewalld: firewalld };
-        host.start();
+        host.start(word);
         host
     }
 
-    fn start(&self) {
+    fn start(&self, word: &str) {
         let machine = self.dom0.machine();
         if self.mode != Mode::Bridge {
             machine.ip("route add default via 192.168.1.1").unwrap();
@@ -157,18 +162,18 @@ impl Host {
         }
         match self.mode {
             Mode::Bridge => {
-                self.run("network-bridge start netdev=eth0 bridge=xenbr0 check=no");
+                self.run(&format!("network-bridge start netdev=eth0 bridge=xenbr0 check=no {word}"));
                 // All shall be forwarded that a bridge can forward: what the filter lets through must arrive.
                 machine.ip("link set xenbr0 type bridge mcast_snooping 0 group_fwd_mask 0x4008").unwrap();
             }
-            Mode::Route => self.run("network-route start"),
-            Mode::Nat => self.run("network-nat start ipv6=yes"),
+            Mode::Route => self.run(&format!("network-route start {word}")),
+            Mode::Nat => self.run(&format!("network-nat start ipv6=yes {word}")),
         }
     }
 
     /// Runs one of dom0's programs.
     pub fn run(&self, line: &str) {
-        let mut words = line.split(' ');
+        let mut words = line.split_whitespace();
         let program = words.next().unwrap();
         Outcome::of(self.dom0.machine().command(format!("/etc/xen/scripts/{program}")).args(words)).unwrap().success().unwrap();
     }
@@ -232,13 +237,15 @@ pub struct Setup<'a> {
     pub keys: &'a [(&'a str, &'a str)],
     /// Words of the command line.
     pub words: &'a [&'a str],
+    /// What the network's program was told for all guests.
+    pub of_network: &'a str,
     pub port: Port,
 }
 
 impl Setup<'_> {
     /// With all its addresses, and not a word more.
     pub fn of(mode: Mode) -> Self {
-        Self { nic: mode.nic(mode.my_list()), keys: &[], words: &[], port: Port::Vif }
+        Self { nic: mode.nic(mode.my_list()), keys: &[], words: &[], of_network: "", port: Port::Vif }
     }
 }
 
@@ -280,7 +287,7 @@ impl Stage {
 
     /// The same with what the caller says of the guest under test.
     pub fn set(mode: Mode, setup: Setup, around: Around) -> Self {
-        let host = Host::new(mode, around);
+        let host = Host::told(mode, around, setup.of_network);
         let name = setup.nic.vifname.clone().unwrap_or_else(|| "vif1.0".to_owned());
         let me = host.start_guest_with_keys(1, setup.nic, setup.keys, setup.words);
         let neighbour = host.start_guest(2, mode.nic(NEIGHBOURS_LIST), setup.words);
