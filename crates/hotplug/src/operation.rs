@@ -343,6 +343,8 @@ pub enum Operation {
     DeleteForwardAccept(ForwardAccept),
     /// Holds a guest to its own addresses, in place of whatever filter its interface has.
     SetGuestFilter(GuestFilter),
+    /// The same in tables that somebody has changed: they are made anew, with the filters of all their guests, in one instant.
+    RemakeGuestTables(GuestFilter),
     /// Takes such a filter away.
     DeleteGuestFilter {
         /// The filter; its interface and way tell which it is.
@@ -478,7 +480,7 @@ impl Operation {
                 let seen = host.forward_accepts.iter().find(|seen| seen.same_rules(accept));
                 seen.map(|seen| Self::AddForwardAccept(seen.clone())).into_iter().collect()
             }
-            Self::SetGuestFilter(filter) => match host.guest_filter(filter.way, &filter.device) {
+            Self::SetGuestFilter(filter) | Self::RemakeGuestTables(filter) => match host.guest_filter(filter.way, &filter.device) {
                 None => vec![Self::DeleteGuestFilter { filter: filter.clone(), when: Unfilter::Now }],
                 Some(seen) if seen.same_rules(filter) => vec![],
                 Some(seen) => vec![Self::SetGuestFilter(seen.clone())],

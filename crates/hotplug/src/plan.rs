@@ -3,7 +3,7 @@
 pub mod dhcp;
 pub mod draft;
 pub mod forwarding;
-mod guest_filter;
+pub mod guest_filter;
 pub mod layer3;
 pub mod network_bridge;
 pub mod network_nat;

@@ -217,6 +217,7 @@ impl System {
             Operation::AddForwardAccept(accept) => firewall.add_accept(accept).map_err(Cause::from),
             Operation::DeleteForwardAccept(accept) => firewall.delete_accept(accept).map_err(Cause::from),
             Operation::SetGuestFilter(filter) => firewall.set_guest_filter(filter).map_err(Cause::from),
+            Operation::RemakeGuestTables(filter) => firewall.remake_guest_tables(filter).map_err(Cause::from),
             Operation::DeleteGuestFilter { filter, when } => {
                 let plug = match when {
                     Unfilter::Now => Plug::Out,

@@ -10,6 +10,7 @@ use hotplug::guest_filter::{Damage, GuestFilter, GuestSet, Strictness, Tags, Way
 use hotplug::host::Host;
 use hotplug::interface_name::InterfaceName;
 use hotplug::operation::{Operation, Unfilter};
+use hotplug::plan::guest_filter::holding;
 use hotplug::system::System;
 use nftables::Family;
 use testbed::machine::{Machine, wait_for};
@@ -62,8 +63,10 @@ fn perform(machine: &Machine, operation: &Operation) -> Result<(), FailureKind> 
     })
 }
 
+/// As online does it: by what it notices.
 fn set(machine: &Machine, filter: &GuestFilter) {
-    perform(machine, &Operation::SetGuestFilter(filter.clone())).unwrap();
+    let damage = noticed(machine, filter.way, filter.device.as_str());
+    perform(machine, &holding(filter.clone(), &damage)).unwrap();
 }
 
 fn delete(machine: &Machine, filter: &GuestFilter) -> Result<(), FailureKind> {
@@ -241,7 +244,7 @@ const TAMPERING: &[(Way, &str, Glance)] = &[
     (Way::Routed, "delete table arp xen-guests", Glance::Notices),
     (Way::Routed, "flush chain arp xen-guests input", Glance::Notices),
     (Way::Routed, "add table arp xen-guests { flags dormant; }", Glance::Notices),
-    (Way::Routed, "delete table inet xen-guests", Glance::Overlooks),
+    (Way::Routed, "delete table inet xen-guests", Glance::Notices),
     (Way::Routed, "flush chain inet xen-guests known4", Glance::Notices),
     (Way::Routed, "add table inet xen-guests { flags dormant; }", Glance::Notices),
     (Way::Routed, "delete element arp xen-guests addresses4 { \"vif1.0\" . 00:16:3e:00:00:01 . 192.0.2.1 }", Glance::Notices),

@@ -1,6 +1,9 @@
 //! What changes while a guest lives: its addresses, its policy, and the link-local addresses that it announces.
 
+use std::collections::BTreeSet;
 use std::net::Ipv6Addr;
+use std::sync::Barrier;
+use std::thread;
 
 use nftables::{Connection, Generation};
 use testbed::bench::reload::{Farm, INTERFACES};
@@ -134,6 +137,57 @@ fn a_link_local_address_that_another_guest_announced_is_taken() {
         assert!(!stage.fire(&[announcement(ME, PRIVATE, mine)]).contains(&mine), "{policy:?}: the guest announces it, too");
         assert_eq!(arrive(&mut stage, &in_the_name_of(PRIVATE)), [false; 3], "{policy:?}");
     }
+}
+
+/// What a claim builds upon: the kernel lets a rule go on that adds an element within the element's limit, also where another packet has just
+/// added it.
+#[test]
+fn a_rule_that_adds_an_element_goes_on_only_within_its_limit() {
+    let mut stage = Stage::new(Mode::Bridge, Policy::Ip, Around::Nothing);
+    let dom0 = stage.host.dom0.machine();
+    let rule = "iifname \"vif1.0\" ip saddr 192.168.2.10 add @once { ether saddr limit rate 1/hour burst 1 packets } counter";
+    let set = "set once { typeof ether saddr; size 16; flags dynamic; }";
+    let chain = format!("chain passing {{ type filter hook prerouting priority -300; {rule}; }}");
+    dom0.shell(&format!("nft -f - <<'END'\ntable bridge watch {{ {set}\n{chain}\n}}\nEND")).unwrap();
+    let mine: fn(Cast, Marker) -> Frame = |c, n| c.v4(n).frame();
+    assert_eq!(arrive(&mut stage, &[mine; 5]), [true; 5]);
+    let counted = stage.host.dom0.machine().shell("nft list chain bridge watch all").unwrap();
+    assert!(counted.contains("counter packets 1 "), "{counted}");
+}
+
+/// Two guests ask for one address at the same moment, by two processors: one of them gets it.
+#[test]
+fn a_link_local_address_has_one_guest() {
+    const ADDRESSES: u16 = 100;
+    /// A guest may ask for so many at once.
+    const AT_ONCE: u16 = 5;
+    let stage = Stage::new(Mode::Bridge, Policy::Ip, Around::Nothing);
+    let dom0 = stage.host.dom0.machine();
+    let guests = [(ME, stage.me.inside()), (NEIGHBOUR, stage.neighbour.inside())];
+    let senders = guests.map(|(mac, inside)| (mac, Sender::new(inside, "eth0").unwrap()));
+    let asked = |first: u16| (first..first + AT_ONCE).map(|number| Ipv6Addr::new(0xfe80, 0, 0, 0, 1, 2, 3, number));
+    for first in (0..ADDRESSES).step_by(AT_ONCE.into()) {
+        dom0.shell("nft flush set bridge xen-guests announcers").unwrap();
+        let start = Barrier::new(senders.len());
+        thread::scope(|scope| {
+            for (mac, sender) in &senders {
+                let frames: Vec<Frame> = asked(first).map(|address| announcement(*mac, address, Marker(0))).collect();
+                let start = &start;
+                scope.spawn(move || {
+                    start.wait();
+                    sender.send_in_order(&frames).unwrap();
+                });
+            }
+        });
+    }
+    let elements = |set: &str| {
+        let text = dom0.shell(&format!("nft list set bridge xen-guests {set}")).unwrap();
+        text.split("0xfe8000000000000000010002").skip(1).map(|rest| rest[..8].to_owned()).collect::<Vec<_>>()
+    };
+    let announced = elements("announced");
+    let different: BTreeSet<&String> = announced.iter().collect();
+    assert_eq!(different.len(), usize::from(ADDRESSES), "not every address was announced");
+    assert_eq!(announced.len(), different.len(), "two guests have one address");
 }
 
 #[test]

@@ -13,6 +13,14 @@ pub struct Damage {
     pub what: Wrong,
 }
 
+impl Damage {
+    /// Whether packets meet other rules than ours, or none; not only other elements.
+    #[must_use]
+    pub const fn is_of_rules(&self) -> bool {
+        !matches!(self.what, Wrong::Elements(_))
+    }
+}
+
 /// What can be wrong with a table.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Wrong {

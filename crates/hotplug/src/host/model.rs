@@ -78,7 +78,7 @@ impl Host {
                 self.forward_accepts.push(accept.clone());
             }
             Operation::DeleteForwardAccept(accept) => self.forward_accepts.retain(|seen| !seen.same_rules(accept)),
-            Operation::SetGuestFilter(filter) => {
+            Operation::SetGuestFilter(filter) | Operation::RemakeGuestTables(filter) => {
                 self.guest_filters.retain(|seen| (seen.way, &seen.device) != (filter.way, &filter.device));
                 self.guest_filters.push(filter.clone());
                 self.guest_damage.clear();

@@ -52,6 +52,9 @@ impl fmt::Display for Operation {
             Self::AddForwardAccept(accept) => write_accept(f, Verb::Add, accept),
             Self::DeleteForwardAccept(accept) => write_accept(f, Verb::Delete, accept),
             Self::SetGuestFilter(filter) => write!(f, "filter the guest of {}: {filter}", filter.device),
+            Self::RemakeGuestTables(filter) => {
+                write!(f, "make the guest filter anew, and filter the guest of {}: {filter}", filter.device)
+            }
             Self::DeleteGuestFilter { filter, .. } => write!(f, "no longer filter the guest of {}", filter.device),
             Self::ReplaceGuestFilters(filters) => {
                 write!(f, "filter these guests, and no others:")?;

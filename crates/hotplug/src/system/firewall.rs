@@ -207,13 +207,11 @@ impl System {
         devices: &[InterfaceName],
     ) -> std::result::Result<(), SystemError> {
         for device in devices {
-            let failed = || SystemError::in_act(format!("looking for the guest filter of {device}"));
-            let seen = self.firewall.guest_filter(way, device).map_err(failed())?;
-            if let Some(filter) = &seen {
-                host.guest_damage.extend(self.firewall.damage_of(filter).map_err(failed())?);
-            }
-            host.guest_filters.extend(seen);
+            let seen = self.firewall.guest_filter(way, device);
+            host.guest_filters.extend(seen.map_err(SystemError::in_act(format!("looking for the guest filter of {device}")))?);
         }
+        let damage = self.firewall.damage_beside(way, &host.guest_filters);
+        host.guest_damage.extend(damage.map_err(SystemError::in_act("looking at the tables of the guest filter"))?);
         Ok(())
     }
 

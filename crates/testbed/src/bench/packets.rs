@@ -30,6 +30,41 @@ const MOST_GROWTH: f64 = 1.2;
 
 const PORT: u16 = 9;
 
+/// What rules at a bridge cost here by themselves, so that ours can be judged: made by nft, for the one guest that sends.
+struct Reference {
+    name: &'static str,
+    set: &'static str,
+    rule: &'static str,
+}
+
+const REFERENCES: [Reference; 3] = [
+    Reference { name: "an empty chain", set: "", rule: "" },
+    Reference {
+        name: "three comparisons",
+        set: "",
+        rule: "iifname \"vif7.0\" ether saddr 00:16:3e:00:07:00 ip saddr 192.168.1.7 accept",
+    },
+    Reference {
+        name: "one look-up of interface, Ethernet address and address",
+        set: "set guests {
+            type ifname . ether_addr . ipv4_addr
+            elements = { \"vif7.0\" . 00:16:3e:00:07:00 . 192.168.1.7 }
+        }",
+        rule: "iifname . ether saddr . ip saddr @guests accept",
+    },
+];
+
+impl Reference {
+    fn host(&self) -> Result<Host> {
+        let lane = Lane::new(Mode::Bridge, Maker::Nobody)?;
+        let Self { name, set, rule } = self;
+        let chain = format!("chain all-frames {{\ntype filter hook prerouting priority -400\n{rule}\n}}");
+        lane.dom0().write_file("/run/reference.nft", format!("table bridge reference {{\n{set}\n{chain}\n}}\n"))?;
+        lane.dom0().run("nft", ["-f", "/run/reference.nft"])?;
+        Host::new(name, 0, lane, PACKETS)
+    }
+}
+
 /// A host, and the nanoseconds that a packet took in each turn.
 struct Host {
     name: String,
@@ -60,6 +95,9 @@ pub fn packets(extent: Extent) -> Result<Section> {
         lane.set_original_rules(guests - 1)?;
         let packets = if guests > 100 { PACKETS_OF_LONG_CHAINS } else { PACKETS };
         hosts.push(Host::new("originals' rules", guests, lane, packets)?);
+    }
+    for reference in REFERENCES {
+        hosts.push(reference.host()?);
     }
     for round in 0..=extent.of(ROUNDS) {
         for host in &mut hosts {
@@ -141,7 +179,8 @@ fn section(hosts: &[Host], extent: Extent) -> Result<Section> {
         method: format!(
             "UDP packets of 60 bytes from one guest to another, on each host in turns, {} rounds; of the other guests only the \
              filter knows. The time includes the sender's and the receiver's own work, the same on all hosts. The originals' rules are those \
-             of `frob_iptable` in vif-common.sh, in iptables behind br_netfilter, the two guests' own in the middle.",
+             of `frob_iptable` in vif-common.sh, in iptables behind br_netfilter, the two guests' own in the middle. The last three are rules \
+             by nft that hold nobody to anything, and show what a rule at a bridge costs on this machine.",
             extent.of(ROUNDS)
         ),
         table,

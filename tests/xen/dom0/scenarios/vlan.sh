@@ -104,6 +104,90 @@ check "the bridge is left as it is" equal 0 "$(link_value xenbr0 bridge/vlan_fil
 ip link set xenbr0 type bridge vlan_filtering 1
 check "nothing is left of what was refused" unchanged_since without-guest
 
+# --- what a filtered guest says behind its tags -------------------------------------------------------------------------------------
+
+# A cable stands for the guest's, which the program cannot tell from netfront: its other end sends what it likes. The neighbour is in VLAN 20.
+for name in tagger neighbour; do ip netns add "$name"; done
+ip link add vif77.0 type veth peer name port address 00:16:3e:00:00:77 netns tagger
+ip link add neighbour0 type veth peer name port netns neighbour
+ip link set neighbour0 addrgenmode none master xenbr0 up
+bridge vlan add dev neighbour0 vid 10
+bridge vlan add dev neighbour0 vid 20
+for name in tagger neighbour; do
+  ip -n "$name" -batch - <<<"link set port addrgenmode none up
+    link add link port name port.10 type vlan id 10
+    link add link port name port.20 type vlan id 20
+    link set port.10 addrgenmode none up
+    link set port.20 addrgenmode none up"
+done
+ip -n neighbour -batch - <<<"address add 10.0.20.1/24 dev port.20
+  address add 10.0.10.1/24 dev port.10
+  address add 2001:db8:20::1/64 dev port.20 nodad"
+ip -n tagger -batch - <<<"address add 10.0.20.77/24 dev port.20
+  address add 10.0.20.99/24 dev port.20
+  address add 10.0.10.77/24 dev port.10
+  address add 2001:db8:20::77/64 dev port.20 nodad
+  address add 2001:db8:20::99/64 dev port.20 nodad"
+xenstore-write backend/vif/77/0/bridge xenbr0 backend/vif/77/0/mac 00:16:3e:00:00:77 \
+  backend/vif/77/0/ip "10.0.20.77 10.0.10.77 2001:db8:20::77"
+
+port_forwards() { [ "$(link_value vif77.0 brport/state)" = 3 ]; }
+# held ANTISPOOF VLANS: the guest comes, and says things in its own name and in others'.
+held() {
+  xenstore-write backend/vif/77/0/antispoof "$1" backend/vif/77/0/vlan "$2"
+  check "online of a guest with antispoof=$1 and vlan=$2 succeeds" as_libxl vif-bridge online vif 77 0
+  check "its port passes frames on" eventually 10 port_forwards
+  ip netns exec neighbour nft -f - <<<"table netdev watch
+    delete table netdev watch
+    table netdev watch { chain ingress { type filter hook ingress device port priority 0
+      ether saddr 00:16:3e:00:00:99 counter comment \"mac\"
+      arp saddr ip 10.0.20.99 counter comment \"arp\"
+      ip saddr 10.0.20.99 counter comment \"ipv4\"
+      ip6 saddr 2001:db8:20::99 counter comment \"ipv6\"
+      ip saddr 10.0.20.77 counter comment \"own\"
+      ip6 saddr 2001:db8:20::77 counter comment \"own of IPv6\"
+      ip saddr 10.0.10.77 counter comment \"tag of the untagged VLAN\"
+    }; }"
+  say() { ip netns exec tagger ping -c 1 -W 1 "$@" >/dev/null 2>&1 || :; }
+  local there
+  there=$(ip netns exec neighbour cat /sys/class/net/port/address)
+  ip -n tagger neighbour flush all
+  say -I 10.0.20.99 10.0.20.1
+  ip -n tagger -batch - <<<"neighbour replace 10.0.20.1 lladdr $there dev port.20
+    neighbour replace 10.0.10.1 lladdr $there dev port.10
+    neighbour replace 2001:db8:20::1 lladdr $there dev port.20"
+  say -I 10.0.20.99 10.0.20.1
+  say -6 -I 2001:db8:20::99 2001:db8:20::1
+  say -I 10.0.10.77 10.0.10.1
+  ip -n tagger link set port.20 address 00:16:3e:00:00:99
+  say -I 10.0.20.77 10.0.20.1
+  ip -n tagger link set port.20 address 00:16:3e:00:00:77
+  ip -n tagger neighbour replace 2001:db8:20::1 lladdr "$there" dev port.20
+  say -I 10.0.20.77 10.0.20.1
+  say -6 -I 2001:db8:20::77 2001:db8:20::1
+}
+heard() { ip netns exec neighbour nft list table netdev watch | grep -E "packets [1-9].*\"$1\""; } # COMMENT
+unheard() { ip netns exec neighbour nft list table netdev watch | grep -F 'packets 0 ' | grep -F "\"$1\""; } # COMMENT
+tags() { nft list set bridge xen-guests tagged; }
+
+held no 10p/20
+for what in mac arp ipv4 ipv6 own "own of IPv6" "tag of the untagged VLAN"; do check "without a filter the neighbour hears: $what" heard "$what"; done
+for policy in ip strict; do
+  held "$policy" 10p/20
+  check "its tags are let through under $policy" contains "$(tags)" '"vif77.0"'
+  for what in mac arp ipv4 ipv6; do check "behind a tag it does not pass for another under $policy: $what" unheard "$what"; done
+  for what in own "own of IPv6"; do check "behind a tag it is heard under $policy: $what" heard "$what"; done
+  held "$policy" 10
+  check "without tagged VLANs its tags are refused under $policy" not contains "$(tags)" '"vif77.0"'
+  check "nor does it get in by the tag of its untagged VLAN under $policy" unheard "tag of the untagged VLAN"
+done
+ip link delete vif77.0
+check "offline of it succeeds" as_libxl vif-bridge offline vif 77 0
+for name in tagger neighbour; do ip netns delete "$name"; done
+ip link delete neighbour0 2>/dev/null || :
+xenstore-rm -t backend/vif/77
+check "nothing is left of it" unchanged_since without-guest
+
 # --- who reaches whom --------------------------------------------------------------------------------------------------------------
 
 linux_guest friend "$(in_vlans 10)" "guest.eth0=10.0.0.12/24"

@@ -20,6 +20,25 @@ pub(super) enum Tables {
     Damaged(Damage),
 }
 
+/// Whether there are tables to put a guest into.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum There {
+    /// None.
+    None,
+    /// There are. Whether they are whole was looked at before.
+    Some,
+}
+
+/// One question for each table.
+pub(super) fn are_there(connection: &mut Connection, way: Way) -> Result<There> {
+    for family in way.families() {
+        if none_if_unknown(connection.table(&ruleset::table_id(*family)?))?.is_some() {
+            return Ok(There::Some);
+        }
+    }
+    Ok(There::None)
+}
+
 fn damage(family: Family, what: Wrong) -> Damage {
     Damage { table: format!("{family} {}", ruleset::TABLE), what }
 }

@@ -7,7 +7,7 @@ use ipnetwork::IpNetwork;
 use nftables::{Batch, Connection, Element, ElementSeen, Family, Field, Ranges, SetId, Value};
 use nix::errno::Errno;
 
-use super::guest_tables::{self, Tables};
+use super::guest_tables::{self, Tables, There};
 use super::{Firewall, FirewallError, Result};
 use crate::guest_filter::{Damage, GuestFilter, GuestSet, IPV6_LENGTHS, Noted, Way, Wrong, address_of, ruleset};
 use crate::interface_name::InterfaceName;
@@ -58,21 +58,16 @@ impl Firewall {
         self.connection_if_any()?.map_or(Ok(None), |connection| filter_in_any_table(connection, way, device))
     }
 
-    /// What is wrong with the tables that hold this filter, as far as a glance at them and a look at each of its own elements tells.
-    pub fn damage_of(&mut self, filter: &GuestFilter) -> Result<Option<Damage>> {
-        let connection = self.connection()?;
-        match guest_tables::glance(connection, filter.way)? {
+    /// What is wrong with the tables of one way, as far as a glance at them and a look at each element of these filters tells.
+    pub fn damage_beside(&mut self, way: Way, filters: &[GuestFilter]) -> Result<Option<Damage>> {
+        let Some(connection) = self.connection_if_any()? else { return Ok(None) };
+        match guest_tables::glance(connection, way)? {
             Tables::Damaged(damage) => return Ok(Some(damage)),
             Tables::Absent => return Ok(None),
             Tables::Whole => {}
         }
-        for family in filter.way.families() {
-            let elements = filter.elements()?;
-            let lacking = elements.iter().filter(|(set, _)| set.is_in(*family)).find_map(|(set, element)| {
-                let there = is_there(connection, *family, *set, element);
-                (!matches!(there, Ok(true))).then(|| there.map(|_| *set))
-            });
-            if let Some(set) = lacking.transpose()? {
+        for (family, filter) in way.families().iter().flat_map(|family| filters.iter().map(move |filter| (*family, filter))) {
+            if let Some(set) = lacking(connection, family, filter)? {
                 let table = format!("{family} {}", ruleset::TABLE);
                 return Ok(Some(Damage { table, what: Wrong::Elements(set.word().to_owned()) }));
             }
@@ -99,36 +94,37 @@ impl Firewall {
 
     /// Filters an interface, in place of whatever filter it has. The kernel changes from the one to the other in one instant.
     pub fn set_guest_filter(&mut self, filter: &GuestFilter) -> Result<()> {
-        let mut result = self.try_to_set(filter);
+        self.persist(|firewall| firewall.try_to_set(filter)).map_err(unfiltered)
+    }
+
+    /// The same, in tables that are made anew with this filter and all others that are in them.
+    pub fn remake_guest_tables(&mut self, filter: &GuestFilter) -> Result<()> {
+        self.persist(|firewall| firewall.try_to_remake(filter)).map_err(unfiltered)
+    }
+
+    /// Acts again while something stands in the way that will be gone in a moment.
+    fn persist(&mut self, act: impl Fn(&mut Self) -> Result<()>) -> Result<()> {
+        let mut result = act(self);
         for _ in 1..ATTEMPTS_TO_SET {
             match result.as_ref().err().and_then(Obstacle::of) {
                 None => break,
                 Some(Obstacle::Overtaken) => {}
                 Some(Obstacle::Litter) => std::thread::sleep(SWEEP),
             }
-            result = self.try_to_set(filter);
+            result = act(self);
         }
-        result.map_err(|error| match error {
-            FirewallError::NfTables(error) => FirewallError::Unfiltered(error),
-            other => other,
-        })
+        result
     }
 
     /// The same, where nobody else can be at work.
     pub fn try_to_set(&mut self, filter: &GuestFilter) -> Result<()> {
         let connection = self.connection()?;
         let seen = guest_filter(connection, filter.way, &filter.device)?;
-        let tables = guest_tables::glance(connection, filter.way)?;
         let mut batch = Batch::new();
-        match (&tables, &seen) {
-            (Tables::Damaged(damage), _) => {
-                log::warn!("{damage}: somebody has changed it; it is made anew with the filters of all its guests");
-                self.make_anew(filter)?;
-                return Ok(());
-            }
-            (Tables::Absent, _) => make_tables(&mut batch, filter.way, std::slice::from_ref(filter), &[])?,
-            (Tables::Whole, None) => put_in(&mut batch, filter.way, &filter.elements()?)?,
-            (Tables::Whole, Some(seen)) => {
+        match (&seen, guest_tables::are_there(connection, filter.way)?) {
+            (_, There::None) => make_tables(&mut batch, filter.way, std::slice::from_ref(filter), &[])?,
+            (None, There::Some) => put_in(&mut batch, filter.way, &filter.elements()?)?,
+            (Some(seen), There::Some) => {
                 let mut old = elements_that_differ(seen, filter)?;
                 if seen.mac != filter.mac {
                     old.extend(announcements(connection, seen)?);
@@ -146,9 +142,8 @@ impl Firewall {
         Ok(())
     }
 
-    /// Makes the tables anew, with this filter and all others that are in them. The kernel refuses where anything has changed since the
-    /// look.
-    fn make_anew(&mut self, filter: &GuestFilter) -> Result<()> {
+    /// The kernel refuses where anything has changed since the look.
+    fn try_to_remake(&mut self, filter: &GuestFilter) -> Result<()> {
         let connection = self.connection()?;
         let generation = connection.generation()?;
         let others = filters_of(connection, filter.way)?.into_iter().map(|(seen, _)| seen);
@@ -215,14 +210,7 @@ impl Firewall {
 
     /// Puts these filters in place of all there are, in one instant. A filter that has come since they were last listed is kept.
     pub fn replace_guest_filters(&mut self, filters: &[GuestFilter]) -> Result<()> {
-        let mut result = self.try_to_replace(filters);
-        for _ in 1..ATTEMPTS_TO_SET {
-            if result.as_ref().err().and_then(Obstacle::of).is_none() {
-                break;
-            }
-            result = self.try_to_replace(filters);
-        }
-        result
+        self.persist(|firewall| firewall.try_to_replace(filters))
     }
 
     fn try_to_replace(&mut self, filters: &[GuestFilter]) -> Result<()> {
@@ -285,6 +273,24 @@ pub(super) fn is_ending(seen: &ElementSeen) -> bool {
 
 fn is_there(connection: &mut Connection, family: Family, set: GuestSet, element: &Element) -> Result<bool> {
     Ok(none_if_unknown(connection.element(&set_of(family, set)?, element))?.is_some())
+}
+
+/// A set that lacks an element of this filter.
+fn lacking(connection: &mut Connection, family: Family, filter: &GuestFilter) -> Result<Option<GuestSet>> {
+    for (set, element) in filter.elements()?.iter().filter(|(set, _)| set.is_in(family)) {
+        if !is_there(connection, family, *set, element)? {
+            return Ok(Some(*set));
+        }
+    }
+    Ok(None)
+}
+
+/// A guest that cannot be filtered is told how to come in all the same.
+fn unfiltered(error: FirewallError) -> FirewallError {
+    match error {
+        FirewallError::NfTables(error) => FirewallError::Unfiltered(error),
+        other => other,
+    }
 }
 
 /// The filters of one way, with the number of packets that each has dropped. Where one of its tables is gone, the other one tells.
