@@ -10,7 +10,7 @@
 //!   address detection before any other guest had it, and nobody who is not filtered (the host, a router) has said that it is theirs (as FCFS SAVI does, RFC 6620). How often a guest may do so is limited.
 //! - Nothing else passes: no other protocol, no VLAN tag unless it is allowed, nothing that cannot be understood.
 //! - `strict` takes away what only servers, relays and routers say: DHCP answers, DHCP for others, router advertisements, redirects, IGMP and MLD
-//!   queries; and the extension headers that no guest needs (RFC 7045): routing, destination options, mobility, authentication, which hides from us
+//!   queries, multicast routers' hellos; and the extension headers that no guest needs (RFC 7045): routing, destination options, mobility, authentication, which hides from us
 //!   what follows; hop-by-hop options but for MLD.
 //!
 //! What a guest is sent is not looked at. The likeliest packets come first: one that is known by its source address meets one lookup.

@@ -185,7 +185,8 @@ ip link delete vif77.0
 check "offline of it succeeds" as_libxl vif-bridge offline vif 77 0
 for name in tagger neighbour; do ip netns delete "$name"; done
 ip link delete neighbour0 2>/dev/null || :
-xenstore-rm -t backend/vif/77
+# The guest's own end was told its MTU.
+for path in backend/vif/77 /local/domain/77; do xenstore-rm -t "$path"; done
 check "nothing is left of it" unchanged_since without-guest
 
 # --- who reaches whom --------------------------------------------------------------------------------------------------------------
