@@ -36,7 +36,9 @@ fn functions() -> Result<BTreeSet<String>> {
 }
 
 fn script(functions: &BTreeSet<String>) -> String {
-    let patterns: BTreeSet<String> = functions.iter().map(|function| pattern(function)).collect();
+    // valgrind has names of its own where there is no symbol: "(below main)".
+    let symbols = functions.iter().filter(|name| name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_$.".contains(&byte)));
+    let patterns: BTreeSet<String> = symbols.map(|symbol| pattern(symbol)).collect();
     let lines: String = patterns.iter().map(|pattern| format!("    *(.text.{pattern})\n")).collect();
     format!(
         "/* What runs while a vif comes or goes, so that its code is in as few pages as possible (crates/hotplug/decisions/0020).\n   \
@@ -46,8 +48,14 @@ fn script(functions: &BTreeSet<String>) -> String {
 }
 
 /// A symbol without what another compiler or another version of a crate changes in it: the hash at the end of a name, and in names of the
-/// newer kind (RFC 2603) the one behind `Cs`.
+/// newer kind (RFC 2603) the one behind `Cs`; and the number that LLVM gives the second of two with one name.
 fn pattern(symbol: &str) -> String {
+    if let Some((name, number)) = symbol.rsplit_once('.')
+        && !number.is_empty()
+        && number.bytes().all(|byte| byte.is_ascii_digit())
+    {
+        return pattern(name) + ".*";
+    }
     if let Some((name, _)) = symbol.rsplit_once("17h").filter(|(name, hash)| name.starts_with("_ZN") && hash.len() == 17) {
         return format!("{name}17h*");
     }
@@ -88,5 +96,13 @@ mod tests {
         );
         assert_eq!(pattern("memcpy"), "memcpy");
         assert_eq!(pattern("_RNvC4mainCs"), "_RNvC4mainCs");
+        assert_eq!(pattern("_RNvMs5_NtNtCs7BliBxkEZsN_3std2io5error4kind.772"), "_RNvMs5_NtNtCs*_3std2io5error4kind.*");
+    }
+
+    #[test]
+    fn only_symbols_are_told_the_linker() {
+        let names = ["memcpy", "(below main)", "0x4a_", "a b"].map(str::to_owned);
+        let script = script(&BTreeSet::from(names));
+        assert!(script.contains("*(.text.memcpy)") && !script.contains("below") && !script.contains("a b"), "{script}");
     }
 }
