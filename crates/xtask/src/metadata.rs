@@ -20,6 +20,9 @@ pub struct Metadata {
     pub resolve: Resolve,
     /// The top of the tree.
     pub workspace_root: PathBuf,
+    /// Name and version of each crate that is compiled when the programs are, and nothing else is.
+    #[serde(skip)]
+    compiled: BTreeSet<(String, String)>,
 }
 
 /// A crate.
@@ -72,7 +75,8 @@ pub struct DependencyKind {
 }
 
 impl Metadata {
-    /// Everything that is needed to build the programs, their own crate included, but not what only tests need; by name and version.
+    /// Everything that is needed to build the programs, their own crate included, but not what only tests need, or a feature that only
+    /// another crate of this tree asks for; by name and version.
     ///
     /// # Errors
     /// When the crate of the programs is not in the tree.
@@ -89,7 +93,9 @@ impl Metadata {
                 open.extend(self.needs(id));
             }
         }
-        let mut parts: Vec<_> = self.packages.iter().filter(|package| seen.contains(package.id.as_str())).collect();
+        let compiled = |package: &Package| self.compiled.contains(&(package.name.clone(), package.version.clone()));
+        let wanted = |package: &&Package| seen.contains(package.id.as_str()) && compiled(package);
+        let mut parts: Vec<_> = self.packages.iter().filter(wanted).collect();
         parts.sort_by(|one, other| (&one.name, &one.version).cmp(&(&other.name, &other.version)));
         Ok(parts)
     }
@@ -108,14 +114,31 @@ impl Metadata {
 /// # Errors
 /// When cargo fails, or says something unexpected.
 pub fn read() -> Result<Metadata> {
+    let host = host()?;
+    let words = ["metadata", "--format-version", "1", "--filter-platform", &host];
+    let mut metadata: Metadata = serde_json::from_slice(&cargo(&words)?)?;
+    // The features in what `cargo metadata` says are those that the whole tree asks for.
+    let words =
+        ["tree", "--package", PROGRAMS, "--edges", "normal,build", "--target", &host, "--prefix", "none", "--format", "{p}"];
+    metadata.compiled = compiled(&String::from_utf8(cargo(&words)?)?);
+    Ok(metadata)
+}
+
+/// What cargo prints for these words.
+fn cargo(words: &[&str]) -> Result<Vec<u8>> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let mut metadata = Command::new(cargo);
-    metadata.args(["metadata", "--offline", "--locked", "--format-version", "1"]);
-    let output = metadata.args(["--filter-platform", &host()?]).output()?;
+    let output = Command::new(cargo).args(words).args(["--offline", "--locked"]).output()?;
     if !output.status.success() {
-        return Err(format!("cargo metadata failed: {}", String::from_utf8_lossy(&output.stderr).trim()).into());
+        return Err(format!("cargo {} failed: {}", words[0], String::from_utf8_lossy(&output.stderr).trim()).into());
     }
-    Ok(serde_json::from_slice(&output.stdout)?)
+    Ok(output.stdout)
+}
+
+/// The crates in a list of lines like "syn v3.0.6 (proc-macro)".
+fn compiled(tree: &str) -> BTreeSet<(String, String)> {
+    let words = tree.lines().map(|line| line.split_ascii_whitespace());
+    let named = words.filter_map(|mut words| Some((words.next()?, words.next()?.strip_prefix('v')?)));
+    named.map(|(name, version)| (name.to_owned(), version.to_owned())).collect()
 }
 
 /// The machine that rustc builds for.
@@ -125,4 +148,16 @@ fn host() -> Result<String> {
     let text = String::from_utf8(output.stdout)?;
     let host = text.lines().find_map(|line| line.strip_prefix("host: "));
     Ok(host.ok_or("rustc -vV names no host")?.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_of_the_tree_are_names_and_versions() {
+        let tree = "hotplug v0.1.0 (/work/crates/hotplug)\nsyn v3.0.6 (proc-macro) (*)\n\nlog v0.4.29\n";
+        let named = [("hotplug", "0.1.0"), ("log", "0.4.29"), ("syn", "3.0.6")];
+        assert_eq!(compiled(tree), named.map(|(name, version)| (name.to_owned(), version.to_owned())).into());
+    }
 }

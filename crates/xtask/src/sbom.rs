@@ -121,7 +121,7 @@ mod tests {
         for name in ["xenstore", "nftables", "rtnetlink", "clap", "serde_derive"] {
             assert!(names.contains(&name), "{name} is missing in {names:?}");
         }
-        for name in ["testbed", "tempfile", "roff", "spdx", "proptest", "hotplug"] {
+        for name in ["testbed", "tempfile", "roff", "spdx", "proptest", "hotplug", "anstream", "clap_derive"] {
             assert!(!names.contains(&name), "{name} is in {names:?}");
         }
     }
