@@ -3,6 +3,7 @@
 //! All of it is in the machine's own namespaces and its own /run; `tests/fetch-ovn` brings the programs.
 
 use std::fs::File;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -122,7 +123,9 @@ pub fn start_database(machine: &Machine, folder: &str, name: &str, schema: &str,
     command.args([&file, &format!("--remote=punix:{path}"), &format!("--unixctl={folder}/{name}.ctl")]);
     command.args(remotes.iter().map(|remote| format!("--remote={remote}")));
     let running = start(machine, &mut command, name)?;
-    wait_for(&format!("the socket {path} of {}", machine.name()), START_LIMIT, || Ok(machine.path(&path).exists()))?;
+    // The socket has its name a moment before it takes connections.
+    let answers = || machine.inside(|| UnixStream::connect(&path).is_ok());
+    wait_for(&format!("the socket {path} of {}", machine.name()), START_LIMIT, answers)?;
     Ok(running)
 }
 
