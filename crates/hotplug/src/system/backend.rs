@@ -107,7 +107,11 @@ impl System {
     /// The text of a node, if it can be had.
     fn text(&mut self, path: &str) -> Option<String> {
         let read = StorePath::parse(path).map_err(xenstore::Error::from).and_then(|path| self.store()?.read(&path));
-        let value = read.inspect_err(|error| log::debug!("{error}")).ok()??;
+        let tell = |error: &xenstore::Error| match error {
+            xenstore::Error::Refused { .. } => log::debug!("{error}"),
+            _ => log::warn!("{error}; going on without it"),
+        };
+        let value = read.inspect_err(tell).ok()??;
         String::from_utf8(value).ok().filter(|text| !text.is_empty())
     }
 

@@ -54,14 +54,13 @@ impl Files {
 
     /// The names in a folder, sorted; none where it is not there.
     pub(super) fn names(&self, folder: &str) -> Vec<String> {
-        let entries = match std::fs::read_dir(self.path(folder)) {
-            Err(error) if !matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
-                log::warn!("the folder {folder} cannot be read ({error}): going on as if it were empty");
-                return vec![];
-            }
-            entries => entries.into_iter().flatten().flatten(),
-        };
-        let mut names: Vec<_> = entries.filter_map(|entry| entry.file_name().into_string().ok()).collect();
+        let absent = |error: &io::Error| matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory);
+        let mut names = vec![];
+        match std::fs::read_dir(self.path(folder)).and_then(|entries| entries.collect::<io::Result<Vec<_>>>()) {
+            Err(error) if absent(&error) => {}
+            Err(error) => log::warn!("the folder {folder} cannot be read ({error}): going on as if it were empty"),
+            Ok(entries) => names.extend(entries.into_iter().filter_map(|entry| entry.file_name().into_string().ok())),
+        }
         names.sort_unstable();
         names
     }

@@ -48,7 +48,7 @@ impl fmt::Display for FirewallError {
             Self::NfTables(error) => error.fmt(f),
             Self::Unfiltered(error) => write!(
                 f,
-                "{error}; a guest cannot be held to its addresses here: load what is missing (modprobe -a nf_tables nft_meta_bridge nft_fib_inet), or say antispoof=no"
+                "{error}; a guest cannot be held to its addresses here: load what is missing (modprobe -a nf_tables nft_meta_bridge nft_limit nft_fib_inet), or say antispoof=no"
             ),
             Self::Name(error) => error.fmt(f),
             Self::Legacy(error) => f.write_str(error),

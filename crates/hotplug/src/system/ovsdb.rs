@@ -109,7 +109,12 @@ impl Switch {
             empty => empty.insert(Client::connect(&socket_path(), within(ANSWER_LIMIT))?),
         };
         client.renew(within(limit));
-        client.transact(DATABASE, operations)
+        let answers = client.transact(DATABASE, operations);
+        if matches!(answers, Err(Error::Io { .. })) {
+            // What it has changed is taken back by way of another.
+            self.client = None;
+        }
+        answers
     }
 
     fn has_bridge(&mut self, bridge: &InterfaceName) -> Result<bool, Error> {

@@ -36,7 +36,7 @@ fn trials() -> Trials {
     Trials { nat_table, guest_filters: guest_filters(), bridge: bridge() }
 }
 
-/// A guest's filter, in the tables of both ways: they need modules that a kernel with nf_tables may lack (nft_meta_bridge, nft_fib_inet).
+/// A guest's filter, in the tables of both ways: they need modules that a kernel with nf_tables may lack (nft_meta_bridge, nft_limit, nft_fib_inet).
 fn guest_filters() -> Look<()> {
     let device: InterfaceName = "lo".parse().map_err(|_| "no such name".to_owned())?;
     for way in [Way::Bridged, Way::Routed] {

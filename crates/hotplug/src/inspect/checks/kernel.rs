@@ -47,7 +47,7 @@ fn guest_filters(examined: &Examined) -> Answer {
                 "load what is missing, or boot a kernel with CONFIG_NF_TABLES_BRIDGE, CONFIG_NF_TABLES_ARP, CONFIG_NFT_BRIDGE_META and \
                  CONFIG_NFT_FIB_INET; until then antispoof=no lets guests in unfiltered",
             )
-            .typing("modprobe -a nf_tables nft_meta_bridge nft_fib_inet")
+            .typing("modprobe -a nf_tables nft_meta_bridge nft_limit nft_fib_inet")
     };
     failed(examined, |trials| &trials.guest_filters, finding)
 }
