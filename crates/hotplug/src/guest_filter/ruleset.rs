@@ -207,7 +207,9 @@ impl GuestSet {
 const INNER_MAC: DataType = DataType::Payload { base: PayloadBase::Transport, offset: 26, length: 6 };
 
 /// A frame's sender, and what the frame carries. Where there is a tag, that is what it carries.
-const SENDER: DataType = DataType::Payload { base: PayloadBase::Link, offset: 6, length: 8 };
+const SENDER: DataType = DataType::Payload { base: PayloadBase::Link, offset: SENDER_OFFSET, length: SENDER_LENGTH };
+const SENDER_OFFSET: u32 = 6;
+const SENDER_LENGTH: u32 = 8;
 
 /// An IPv6 address in a header or in a message, which are one to the sets: nft has a name for the one and none for the other.
 const ANY_IP6: DataType = DataType::Payload { base: PayloadBase::Network, offset: 8, length: 16 };
@@ -649,8 +651,7 @@ impl Rules {
     }
 
     fn known_sender4(&self) -> Rule {
-        let DataType::Payload { base, offset, length } = SENDER else { return self.refuse() };
-        let sender = Selector::Payload { base, offset, length };
+        let sender = Selector::Payload { base: PayloadBase::Link, offset: SENDER_OFFSET, length: SENDER_LENGTH };
         let by_key = Statement::all_in([iif(), sender, Selector::IpSource], &self.senders4);
         match self.family {
             Family::Bridge => Rule::new([Selector::Protocol.is(Value::from(EtherType::IP)), by_key, goto(&self.known4)]),

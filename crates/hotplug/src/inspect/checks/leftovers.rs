@@ -156,7 +156,7 @@ fn dhcp(examined: &Examined) -> Answer {
     };
     let mut findings: Vec<Finding> =
         gc::guest_files(examined).map(|file| finding("dnsmasq", &file.address, &file.device, &file.path)).collect();
-    let include = examined.dhcpd.as_ref().map(|seen| seen.server.include.as_path()).unwrap_or(Path::new(""));
+    let include = examined.dhcpd.as_ref().map_or(Path::new(""), |seen| seen.server.include.as_path());
     findings.extend(gc::hosts_of_dhcpd(examined).map(|guest| finding("dhcpd", &guest.address, &guest.device, include)));
     Ok(findings)
 }
