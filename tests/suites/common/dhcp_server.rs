@@ -60,7 +60,7 @@ impl Default for Dhcpd {
 }
 
 /// An init script that knows `restart` alone: it counts, ends the server that it started by its id, and starts it again in the foreground
-/// of a shell that nobody waits for. Two at once take turns, as systemd has them do.
+/// of a shell that nobody waits for, but for its becoming the server. Two at once take turns, as systemd has them do.
 fn init_script(name: &str, start: &str) -> String {
     format!(
         "#!/bin/sh\n\
@@ -73,7 +73,10 @@ fn init_script(name: &str, start: &str) -> String {
          \twhile [ -d \"/proc/$pid\" ]; do sleep 0.01; done\n\
          fi\n\
          {start} </dev/null >>/var/log/{name}.log 2>&1 9>&- &\n\
-         echo $! >/run/{name}.pid\n"
+         echo $! >/run/{name}.pid\n\
+         for try in $(seq 500); do\n\
+         \tcase $(readlink /proc/$!/exe) in */dash | */bash) sleep 0.01 ;; *) break ;; esac\n\
+         done\n"
     )
 }
 
