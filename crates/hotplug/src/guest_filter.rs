@@ -6,7 +6,7 @@
 mod damage;
 pub mod ruleset;
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
@@ -170,16 +170,23 @@ impl GuestFilter {
 /// `00:16:3e:01:02:03 strict 192.0.2.7 2001:db8::/64`. Where that is too long for a comment, the addresses are left out.
 impl fmt::Display for GuestFilter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let addresses: String = self.addresses.iter().map(|network| format!(" {}", Short(network))).collect();
-        let tagged = match self.tags {
+        let mut comment = String::with_capacity(COMMENT_MAX);
+        write!(comment, "{} {}", self.mac, self.strictness.word())?;
+        comment.push_str(match self.tags {
             Tags::Refused => "",
             Tags::Allowed => " tagged",
-        };
-        let named = self.renamed_from.iter().map(|name| format!(" {RENAMED_FROM}{name}")).collect::<String>();
-        let begin = format!("{} {}{tagged}{named}", self.mac, self.strictness.word());
-        let fits = begin.len() + addresses.len() <= COMMENT_MAX;
-        f.write_str(&begin)?;
-        f.write_str(if fits { &addresses } else { LEFT_OUT })
+        });
+        if let Some(name) = &self.renamed_from {
+            write!(comment, " {RENAMED_FROM}{name}")?;
+        }
+        let begin = comment.len();
+        for network in &self.addresses {
+            write!(comment, " {}", Short(network))?;
+        }
+        if comment.len() > COMMENT_MAX {
+            comment.replace_range(begin.., LEFT_OUT);
+        }
+        f.write_str(&comment)
     }
 }
 

@@ -14,12 +14,12 @@ use nix::sys::time::TimeVal;
 use crate::encode::{self, Message, SUBSYSTEM, kind};
 use crate::seen::{self, TableSeen};
 use crate::wire::{
-    Attributes, HEADER, NLM_F_ACK, NLM_F_ACK_TLVS, NLM_F_CAPPED, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST, NLMSG_DONE,
+    Attributes, HEADER, Messages, NLM_F_ACK, NLM_F_ACK_TLVS, NLM_F_CAPPED, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST, NLMSG_DONE,
     NLMSG_ERROR, NLMSG_OVERRUN, Received, append_message, take_message,
 };
 use crate::{
-    Batch, ChainId, ChainSeen, DataType, Element, ElementSeen, Error, Family, Generation, Name, Ranges, Refusal, RuleSeen, SetId,
-    TableId,
+    Batch, ChainId, ChainSeen, DataType, Element, ElementSeen, Error, Family, Generation, Hook, Name, Ranges, Refusal, RuleSeen,
+    SetId, TableId,
 };
 
 /// `NFNL_MSG_BATCH_BEGIN`, `NFNL_MSG_BATCH_END`
@@ -49,6 +49,9 @@ const DATAGRAM_MAX: usize = 32 * 1024;
 
 /// How large the first datagram of a list is at most (`NLMSG_GOODSIZE`, less than a page).
 const FIRST_DATAGRAM_MAX: usize = 4 * 1024;
+
+/// Room for a guest's batch, in bytes, so that it does not move while it is written.
+const USUAL_BATCH: usize = 4 * 1024;
 
 /// How much of an act an error shows: its beginning is enough to recognise it, and it may name thousands of elements.
 const ACT_SHOWN: usize = 240;
@@ -102,7 +105,7 @@ impl Connection {
         let steps = batch.steps().collect::<Vec<_>>();
         let Some(last) = steps.len().checked_sub(1) else { return Ok(()) };
         self.ask_for_words();
-        let mut packet = vec![];
+        let mut packet = Vec::with_capacity(USUAL_BATCH);
         let begin = self.next_sequence();
         let condition = match batch.generation() {
             Some(Generation(number)) => Message::new(BATCH_BEGIN, 0, Family::Inet, |body| body.u32(NFNL_BATCH_GENID, number))?.body,
@@ -169,7 +172,7 @@ impl Connection {
     pub fn elements(&mut self, set: &SetId, key: &[DataType], ranges: Ranges) -> Result<Option<Vec<ElementSeen>>, Error> {
         let message = Message::new(kind::GETSETELEM, 0, set.table.family, |body| encode::name_element_list(body, set))?;
         match self.dump(&message, || format!("list elements of set {set}")) {
-            Ok(messages) => seen::parse_elements(&messages, key, ranges).map(Some),
+            Ok(messages) => seen::parse_elements(messages.payloads(), key, ranges).map(Some),
             Err(error) if error.is(Errno::ENOENT) => Ok(None),
             Err(error) => Err(error),
         }
@@ -196,7 +199,7 @@ impl Connection {
         self.aside.push(socket);
         let mut list = List::default();
         match list.take_datagram(&buffer, sequence, || format!("list elements of set {set}")) {
-            Ok(()) => seen::parse_elements(&list.messages, key, ranges),
+            Ok(()) => seen::parse_elements(list.messages.payloads(), key, ranges),
             Err(error) if error.is(Errno::ENOENT) => Ok(vec![]),
             Err(error) => Err(error),
         }
@@ -223,7 +226,22 @@ impl Connection {
     /// When the kernel does not answer, or with nonsense.
     pub fn chains(&mut self) -> Result<Vec<ChainSeen>, Error> {
         let messages = self.list(kind::GETCHAIN, ANY_FAMILY, &[], || "list chains".to_owned())?;
-        messages.iter().filter_map(|payload| ChainSeen::parse(payload).transpose()).collect()
+        messages.payloads().filter_map(|payload| ChainSeen::parse(payload).transpose()).collect()
+    }
+
+    /// The chains of all tables that packets enter at this hook, that of single devices included.
+    ///
+    /// # Errors
+    /// When the kernel does not answer, or with nonsense.
+    pub fn chains_at(&mut self, hook: Hook) -> Result<Vec<ChainSeen>, Error> {
+        let messages = self.list(kind::GETCHAIN, ANY_FAMILY, &[], || "list chains".to_owned())?;
+        let mut chains = vec![];
+        for payload in messages.payloads() {
+            if seen::hook_of_chain(payload)? == Some(hook) {
+                chains.extend(ChainSeen::parse(payload)?);
+            }
+        }
+        Ok(chains)
     }
 
     /// How many rules the chains of a table have, and how many lead to them, all together ([`ChainSeen::uses`]). It changes with every rule
@@ -233,7 +251,7 @@ impl Connection {
     /// When the kernel does not answer, or with nonsense.
     pub fn uses_of_chains(&mut self, table: &TableId) -> Result<u32, Error> {
         let messages = self.list(kind::GETCHAIN, table.family.number(), &[], || format!("list chains {}", table.family))?;
-        messages.iter().try_fold(0_u32, |sum, payload| Ok(sum.saturating_add(seen::uses_within(payload, table)?)))
+        messages.payloads().try_fold(0_u32, |sum, payload| Ok(sum.saturating_add(seen::uses_within(payload, table)?)))
     }
 
     /// The rules of a table, chain by chain, first to last; none where there is no such table.
@@ -243,12 +261,12 @@ impl Connection {
     pub fn rules_of_table(&mut self, table: &TableId) -> Result<BTreeMap<Name, Vec<RuleSeen>>, Error> {
         let message = Message::new(kind::GETRULE, 0, table.family, |body| encode::name_rules_of_table(body, table))?;
         let messages = match self.dump(&message, || format!("list table {table}")) {
-            Err(error) if error.is(Errno::ENOENT) => vec![],
+            Err(error) if error.is(Errno::ENOENT) => Messages::default(),
             messages => messages?,
         };
         let mut rules: BTreeMap<Name, Vec<RuleSeen>> = BTreeMap::new();
-        for payload in messages {
-            rules.entry(seen::chain_of_rule(&payload)?).or_default().push(RuleSeen::parse(&payload)?);
+        for payload in messages.payloads() {
+            rules.entry(seen::chain_of_rule(payload)?).or_default().push(RuleSeen::parse(payload)?);
         }
         Ok(rules)
     }
@@ -263,7 +281,7 @@ impl Connection {
             Err(error) if error.is(Errno::ENOENT) => return Ok(vec![]),
             messages => messages?,
         };
-        messages.iter().map(|payload| RuleSeen::parse(payload)).collect()
+        messages.payloads().map(RuleSeen::parse).collect()
     }
 
     fn next_sequence(&mut self) -> u32 {
@@ -294,12 +312,12 @@ impl Connection {
         }
     }
 
-    fn dump(&mut self, message: &Message, act: impl Fn() -> String) -> Result<Vec<Vec<u8>>, Error> {
+    fn dump(&mut self, message: &Message, act: impl Fn() -> String) -> Result<Messages, Error> {
         self.list(message.kind, message.family.number(), &message.body, act)
     }
 
     /// Reads a list, whole: what changed under the reading is read again.
-    fn list(&mut self, kind: u16, family: u8, body: &[u8], act: impl Fn() -> String) -> Result<Vec<Vec<u8>>, Error> {
+    fn list(&mut self, kind: u16, family: u8, body: &[u8], act: impl Fn() -> String) -> Result<Messages, Error> {
         for _ in 0..DUMP_ATTEMPTS {
             let sequence = self.next_sequence();
             let mut packet = vec![];
@@ -412,7 +430,8 @@ fn shown(act: &str) -> String {
 /// What came of a question for a list so far.
 #[derive(Default)]
 struct List {
-    messages: Vec<Vec<u8>>,
+    messages: Messages,
+    count: usize,
     consistency: Consistency,
     progress: Progress,
 }
@@ -425,9 +444,9 @@ struct List {
 pub fn read_answer(datagram: &[u8], key: &[DataType], ranges: Ranges) {
     let mut list = List::default();
     let _ = list.take_datagram(datagram, 1, || "list".to_owned());
-    let _ = seen::parse_elements(&list.messages, key, ranges);
+    let _ = seen::parse_elements(list.messages.payloads(), key, ranges);
     let asked = Element::new([]);
-    for payload in &list.messages {
+    for payload in list.messages.payloads() {
         let _ = (TableSeen::parse(payload), ChainSeen::parse(payload));
         for family in [Family::Bridge, Family::Inet] {
             let _ = RuleSeen::parse(payload).and_then(|rule| rule.judge(family, &crate::Packet::default()));
@@ -455,7 +474,9 @@ enum Progress {
 
 impl List {
     fn take_datagram(&mut self, mut rest: &[u8], sequence: u32, act: impl Fn() -> String) -> Result<(), Error> {
+        self.messages.reserve(rest.len());
         while !rest.is_empty() {
+            let whole = rest;
             let received = take_message(&mut rest)?;
             if received.sequence != sequence {
                 continue;
@@ -473,8 +494,11 @@ impl List {
                     return Complaint::of_done(&received).map_or(Ok(()), |complaint| Err(complaint.about(act())));
                 }
                 NLMSG_OVERRUN => return Err(Error::Broken("an answer was lost in the kernel".to_owned())),
-                _ if self.messages.len() == MOST_MESSAGES => return Err(Error::nonsense("its list has no end")),
-                _ => self.messages.push(received.payload.to_vec()),
+                _ if self.count == MOST_MESSAGES => return Err(Error::nonsense("its list has no end")),
+                _ => {
+                    self.messages.push(&whole[..whole.len() - rest.len()]);
+                    self.count += 1;
+                }
             }
         }
         Ok(())
@@ -591,7 +615,7 @@ mod tests {
         assert_eq!(error.to_string(), "the kernel refused to `list chains`: No such device");
         let mut other = List::default();
         other.take_datagram(&datagram, 4, String::new).unwrap();
-        assert!(other.messages.is_empty() && other.progress == Progress::Going);
+        assert!(other.count == 0 && other.progress == Progress::Going);
     }
 
     proptest! {

@@ -403,10 +403,9 @@ pub(crate) fn write_elements(body: &mut Writer, elements: &[Element], ranges: Ra
             match (ranges, element.key.as_slice()) {
                 (Ranges::Allowed, [field]) => write_interval(list, element, field),
                 _ => list.nested(LIST_ELEMENT, |item| {
-                    let (first, last) = key_bounds(&element.key);
-                    item.nested(element::KEY, |key| key.bytes(DATA_VALUE, &first));
+                    write_key(item, element::KEY, &element.key, Field::append_first_to);
                     if ranges == Ranges::Allowed {
-                        item.nested(element::KEY_END, |key| key.bytes(DATA_VALUE, &last));
+                        write_key(item, element::KEY_END, &element.key, Field::append_last_to);
                     }
                     write_belongings(item, element);
                 }),
@@ -442,20 +441,18 @@ pub(crate) fn successor(mut bytes: Vec<u8>) -> Option<Vec<u8>> {
     None
 }
 
-fn key_bounds(key: &[Field]) -> (Vec<u8>, Vec<u8>) {
-    if let [field] = key {
-        return field.bounds();
-    }
-    let (mut first, mut last) = (vec![], vec![]);
-    for field in key {
-        let (low, high) = field.bounds();
-        let length = padded(low.len());
-        for (whole, mut part) in [(&mut first, low), (&mut last, high)] {
-            part.resize(length, 0);
-            whole.extend(part);
+/// One end of a key: a single field as it is, several side by side, each padded.
+fn write_key(item: &mut Writer, kind: u16, key: &[Field], append: impl Fn(&Field, &mut Vec<u8>)) {
+    let write = |bytes: &mut Vec<u8>| {
+        for field in key {
+            let start = bytes.len();
+            append(field, bytes);
+            if key.len() > 1 {
+                bytes.resize(start + padded(bytes.len() - start), 0);
+            }
         }
-    }
-    (first, last)
+    };
+    item.nested(kind, |item| item.appended(DATA_VALUE, write));
 }
 
 fn write_belongings(item: &mut Writer, element: &Element) {

@@ -8,7 +8,7 @@ use crate::expression::{
     DATA_VALUE, DATA_VERDICT, EXPRESSION_DATA, EXPRESSION_NAME, IMMEDIATE_DATA, IMMEDIATE_DREG, LIST_ELEMENT, NF_ACCEPT, NF_DROP,
     NFT_GOTO, NFT_JUMP, NFT_RETURN, VERDICT_CHAIN, VERDICT_CODE, VERDICT_REGISTER, write_rule,
 };
-use crate::wire::{Attributes, Content, FAMILY_HEADER, Writer, until_zero};
+use crate::wire::{Attributes, Content, FAMILY_HEADER, Writer, number, until_zero};
 use crate::{
     ChainId, ChainKind, DataType, Element, Error, Family, Field, Hook, Name, Policy, Priority, Ranges, Rule, RuleHandle, TableId,
     Value, Verdict,
@@ -108,11 +108,19 @@ impl ChainSeen {
     }
 }
 
+/// Where packets enter a chain; nothing where they do not, or where this crate does not know it.
+pub(crate) fn hook_of_chain(payload: &[u8]) -> Result<Option<Hook>, Error> {
+    let (family, attributes) = open(payload)?;
+    let (Some(family), Some(hook)) = (family, attributes.nested(chain::HOOK)?) else { return Ok(None) };
+    Ok(hook.u32(chain::HOOK_NUMBER)?.and_then(|number| Hook::from_number(family, number)))
+}
+
 /// What a chain counts ([`ChainSeen::uses`]) where it is one of `table`.
 pub(crate) fn uses_within(payload: &[u8], table: &TableId) -> Result<u32, Error> {
     let (family, attributes) = open(payload)?;
-    let is_of_table = family == Some(table.family) && attributes.text(chain::TABLE) == Some(table.name.as_bytes());
-    Ok(if is_of_table { attributes.u32(chain::USE)?.unwrap_or(0) } else { 0 })
+    let [name, uses] = attributes.pick([chain::TABLE, chain::USE]);
+    let is_of_table = family == Some(table.family) && name.map(until_zero) == Some(table.name.as_bytes());
+    uses.filter(|_| is_of_table).map_or(Ok(0), number)
 }
 
 /// The chain that a rule is in.
@@ -377,7 +385,11 @@ enum Role {
 }
 
 /// The elements in the messages of a dump, whose keys are of these types.
-pub(crate) fn parse_elements(messages: &[Vec<u8>], key: &[DataType], ranges: Ranges) -> Result<Vec<ElementSeen>, Error> {
+pub(crate) fn parse_elements<'a>(
+    messages: impl IntoIterator<Item = &'a [u8]>,
+    key: &[DataType],
+    ranges: Ranges,
+) -> Result<Vec<ElementSeen>, Error> {
     let mut raw = vec![];
     for payload in messages {
         let (_, attributes) = open(payload)?;
@@ -551,7 +563,7 @@ mod tests {
         let rule = RuleSeen::parse(&rule).unwrap();
         assert_eq!((rule.comment.as_deref(), rule.condition, rule.handle), (Some("ours"), Condition::Sometimes, RuleHandle(7)));
         assert_eq!(rule.end, End::Verdict(Verdict::Drop));
-        let elements = parse_elements(&[elements], &KEY, Ranges::Allowed).unwrap();
+        let elements = parse_elements([elements.as_slice()], &KEY, Ranges::Allowed).unwrap();
         assert_eq!(elements[0].element.to_string(), "\"vif1.0\" . 10.0.0.0/8 timeout 9s : jump guest");
     }
 
@@ -575,7 +587,7 @@ mod tests {
             let _ = (TableSeen::parse(&answer), ChainSeen::parse(&answer), RuleSeen::parse(&answer));
             for key in [&KEY[..], &KEY[..1], &[DataType::Ipv6Address, DataType::Mark, DataType::EtherAddress], &[]] {
                 for ranges in [Ranges::None, Ranges::Allowed] {
-                    let _ = parse_elements(std::slice::from_ref(&answer), key, ranges);
+                    let _ = parse_elements([answer.as_slice()], key, ranges);
                 }
             }
             let _ = parse_element(&answer, &Element::new([]));

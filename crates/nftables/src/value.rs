@@ -177,25 +177,32 @@ impl Value {
 
     /// What the kernel compares with: network byte order for what stands in packets, the host's for what is said about them.
     pub(crate) fn bytes(&self) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(INTERFACE_NAME_LENGTH);
+        self.append_to(&mut bytes);
+        bytes
+    }
+
+    /// The same, behind other bytes.
+    pub(crate) fn append_to(&self, bytes: &mut Vec<u8>) {
         match self {
             Self::Interface(name) => {
-                let mut bytes = name.as_str().as_bytes().to_vec();
-                bytes.resize(INTERFACE_NAME_LENGTH, 0);
-                bytes
+                let end = bytes.len() + INTERFACE_NAME_LENGTH;
+                bytes.extend_from_slice(name.as_str().as_bytes());
+                bytes.resize(end, 0);
             }
-            Self::EtherAddress(address) => address.to_vec(),
-            Self::Ipv4Address(address) => address.octets().to_vec(),
-            Self::Ipv6Address(address) => address.octets().to_vec(),
+            Self::EtherAddress(address) => bytes.extend_from_slice(address),
+            Self::Ipv4Address(address) => bytes.extend_from_slice(&address.octets()),
+            Self::Ipv6Address(address) => bytes.extend_from_slice(&address.octets()),
             Self::EtherType(EtherType(number))
             | Self::ArpOperation(ArpOperation(number))
             | Self::Port(number)
-            | Self::U16(number) => number.to_be_bytes().to_vec(),
-            Self::Protocol(Protocol(number)) | Self::Icmpv6Type(Icmpv6Type(number)) | Self::U8(number) => vec![*number],
-            Self::Mark(mark) => mark.to_ne_bytes().to_vec(),
-            Self::IpVersion(version) => vec![version.number()],
-            Self::ConnectionStates(states) => states.0.to_ne_bytes().to_vec(),
-            Self::Presence(presence) => vec![u8::from(*presence == Presence::Present)],
-            Self::Bytes(bytes) => bytes.clone(),
+            | Self::U16(number) => bytes.extend_from_slice(&number.to_be_bytes()),
+            Self::Protocol(Protocol(number)) | Self::Icmpv6Type(Icmpv6Type(number)) | Self::U8(number) => bytes.push(*number),
+            Self::Mark(mark) => bytes.extend_from_slice(&mark.to_ne_bytes()),
+            Self::IpVersion(version) => bytes.push(version.number()),
+            Self::ConnectionStates(states) => bytes.extend_from_slice(&states.0.to_ne_bytes()),
+            Self::Presence(presence) => bytes.push(u8::from(*presence == Presence::Present)),
+            Self::Bytes(own) => bytes.extend_from_slice(own),
         }
     }
 }
@@ -328,6 +335,22 @@ impl Field {
                 let masked = value.iter().zip(mask);
                 masked.map(|(byte, mask)| (byte & mask, byte | !mask)).unzip()
             }
+        }
+    }
+
+    /// The smallest value, behind other bytes.
+    pub(crate) fn append_first_to(&self, bytes: &mut Vec<u8>) {
+        match self {
+            Self::Exact(value) | Self::Range(value, _) => value.append_to(bytes),
+            Self::Prefix(..) => bytes.extend_from_slice(&self.bounds().0),
+        }
+    }
+
+    /// The greatest value, behind other bytes.
+    pub(crate) fn append_last_to(&self, bytes: &mut Vec<u8>) {
+        match self {
+            Self::Exact(value) | Self::Range(_, value) => value.append_to(bytes),
+            Self::Prefix(..) => bytes.extend_from_slice(&self.bounds().1),
         }
     }
 

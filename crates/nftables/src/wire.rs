@@ -58,6 +58,11 @@ impl Writer {
         self.framed(kind, |writer| writer.bytes.extend_from_slice(value));
     }
 
+    /// An attribute with the bytes that `value` appends.
+    pub fn appended(&mut self, kind: u16, value: impl FnOnce(&mut Vec<u8>)) {
+        self.framed(kind, |writer| value(&mut writer.bytes));
+    }
+
     /// An attribute with a text, closed by a zero.
     pub fn text(&mut self, kind: u16, value: &[u8]) {
         self.framed(kind, |writer| {
@@ -137,9 +142,34 @@ pub(crate) fn take_message<'a>(rest: &mut &'a [u8]) -> Result<Received<'a>, Erro
     })
 }
 
-/// The attributes of a message or of another attribute. Where a kind occurs twice, the last one counts, as in the kernel.
-#[derive(Debug)]
-pub(crate) struct Attributes<'a>(Vec<(Kind, &'a [u8])>);
+/// Messages as they were received, one behind the other.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Messages(Vec<u8>);
+
+impl Messages {
+    /// Makes room for as many bytes more.
+    pub fn reserve(&mut self, bytes: usize) {
+        self.0.reserve(bytes);
+    }
+
+    /// Appends a whole message, which [`take_message`] took.
+    pub fn push(&mut self, message: &[u8]) {
+        self.0.extend_from_slice(message);
+        // The last of a datagram need not be padded.
+        self.0.resize(self.0.len().next_multiple_of(4), 0);
+    }
+
+    /// What is in each of them.
+    pub fn payloads(&self) -> impl Iterator<Item = &[u8]> {
+        let mut rest = self.0.as_slice();
+        std::iter::from_fn(move || if rest.is_empty() { None } else { take_message(&mut rest).ok() }).map(|message| message.payload)
+    }
+}
+
+/// The attributes of a message or of another attribute, all of which have a length that can be. Where a kind occurs twice, the last one
+/// counts, as in the kernel.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Attributes<'a>(&'a [u8]);
 
 /// What an attribute is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -163,62 +193,86 @@ impl Kind {
 }
 
 impl<'a> Attributes<'a> {
-    /// Takes the attributes apart.
-    pub fn parse(mut bytes: &'a [u8]) -> Result<Self, Error> {
-        let mut list = vec![];
-        while let Some(&[l0, l1, k0, k1]) = bytes.first_chunk::<ATTRIBUTE_HEADER>() {
-            let length = usize::from(u16::from_ne_bytes([l0, l1]));
-            let value = bytes.get(ATTRIBUTE_HEADER..length).ok_or_else(|| Error::nonsense("an attribute has a wrong length"))?;
-            list.push((Kind::parse(u16::from_ne_bytes([k0, k1])), value));
-            bytes = bytes.get(length.next_multiple_of(4)..).unwrap_or_default();
-        }
-        Ok(Self(list))
+    /// Looks at the attributes' lengths.
+    pub fn parse(bytes: &'a [u8]) -> Result<Self, Error> {
+        let mut rest = bytes;
+        while take_attribute(&mut rest)?.is_some() {}
+        Ok(Self(bytes))
     }
 
     /// All of them, in order.
-    pub fn all(&self) -> impl Iterator<Item = (Kind, &'a [u8])> {
-        self.0.iter().copied()
+    pub fn all(self) -> impl Iterator<Item = (Kind, &'a [u8])> {
+        let mut rest = self.0;
+        std::iter::from_fn(move || take_attribute(&mut rest).ok().flatten())
     }
 
     /// Every attribute of a kind, in order.
-    pub fn each(&self, kind: u16) -> impl Iterator<Item = &'a [u8]> {
-        self.0.iter().filter(move |(seen, _)| seen.number == kind).map(|(_, value)| *value)
+    pub fn each(self, kind: u16) -> impl Iterator<Item = &'a [u8]> {
+        self.all().filter(move |(seen, _)| seen.number == kind).map(|(_, value)| value)
     }
 
     /// The bytes of an attribute.
-    pub fn bytes(&self, kind: u16) -> Option<&'a [u8]> {
-        self.0.iter().rev().find(|(seen, _)| seen.number == kind).map(|(_, value)| *value)
+    pub fn bytes(self, kind: u16) -> Option<&'a [u8]> {
+        self.each(kind).last()
+    }
+
+    /// The bytes of several attributes, found in one pass.
+    pub fn pick<const N: usize>(self, kinds: [u16; N]) -> [Option<&'a [u8]>; N] {
+        let mut found = [None; N];
+        for (kind, value) in self.all() {
+            if let Some(place) = kinds.iter().position(|wanted| *wanted == kind.number) {
+                found[place] = Some(value);
+            }
+        }
+        found
     }
 
     /// The bytes of an attribute that must be there.
-    pub fn required(&self, kind: u16, what: &'static str) -> Result<&'a [u8], Error> {
+    pub fn required(self, kind: u16, what: &'static str) -> Result<&'a [u8], Error> {
         self.bytes(kind).ok_or_else(|| Error::nonsense(what))
     }
 
     /// A text, without its closing zero.
-    pub fn text(&self, kind: u16) -> Option<&'a [u8]> {
+    pub fn text(self, kind: u16) -> Option<&'a [u8]> {
         self.bytes(kind).map(until_zero)
     }
 
     /// A number of 32 bits.
-    pub fn u32(&self, kind: u16) -> Result<Option<u32>, Error> {
+    pub fn u32(self, kind: u16) -> Result<Option<u32>, Error> {
         Ok(self.fixed(kind)?.map(u32::from_be_bytes))
     }
 
     /// A number of 64 bits.
-    pub fn u64(&self, kind: u16) -> Result<Option<u64>, Error> {
+    pub fn u64(self, kind: u16) -> Result<Option<u64>, Error> {
         Ok(self.fixed(kind)?.map(u64::from_be_bytes))
     }
 
     /// The attributes in an attribute.
-    pub fn nested(&self, kind: u16) -> Result<Option<Self>, Error> {
+    pub fn nested(self, kind: u16) -> Result<Option<Self>, Error> {
         self.bytes(kind).map(Self::parse).transpose()
     }
 
-    fn fixed<const N: usize>(&self, kind: u16) -> Result<Option<[u8; N]>, Error> {
-        let Some(bytes) = self.bytes(kind) else { return Ok(None) };
-        bytes.try_into().map(Some).map_err(|_| Error::nonsense("a number has a wrong length"))
+    fn fixed<const N: usize>(self, kind: u16) -> Result<Option<[u8; N]>, Error> {
+        self.bytes(kind).map(fixed).transpose()
     }
+}
+
+/// A number of 32 bits.
+pub(crate) fn number(bytes: &[u8]) -> Result<u32, Error> {
+    fixed(bytes).map(u32::from_be_bytes)
+}
+
+fn fixed<const N: usize>(bytes: &[u8]) -> Result<[u8; N], Error> {
+    bytes.try_into().map_err(|_| Error::nonsense("a number has a wrong length"))
+}
+
+/// Takes the first attribute off a list of them; nothing at its end.
+fn take_attribute<'a>(rest: &mut &'a [u8]) -> Result<Option<(Kind, &'a [u8])>, Error> {
+    let Some(&[l0, l1, k0, k1]) = rest.first_chunk::<ATTRIBUTE_HEADER>() else { return Ok(None) };
+    let length = usize::from(u16::from_ne_bytes([l0, l1]));
+    let value = rest.get(ATTRIBUTE_HEADER..length).ok_or_else(|| Error::nonsense("an attribute has a wrong length"))?;
+    *rest = rest.get(length.next_multiple_of(4)..).unwrap_or_default();
+    Ok(Some((Kind::parse(u16::from_ne_bytes([k0, k1])), value)))
 }
 
 /// What stands before the first zero.

@@ -55,19 +55,25 @@ impl StorePath {
     /// # Errors
     /// Where the daemon would answer EINVAL: see [`PathError`].
     pub fn parse(text: &str) -> Result<StorePath, PathError> {
+        StorePath::checked(text.to_owned())
+    }
+
+    fn checked(text: String) -> Result<StorePath, PathError> {
         let maximum = if text.starts_with('/') { ABSOLUTE_MAX } else { RELATIVE_MAX };
         if text.is_empty() {
             Err(PathError::Empty)
         } else if text.len() > maximum {
             Err(PathError::TooLong { length: text.len(), maximum })
-        } else if let Some(found) = text.chars().find(|c| !is_path_character(*c)) {
-            Err(PathError::Character { found, path: beginning(text) })
-        } else if text.contains("//") {
-            Err(PathError::DoubleSlash(beginning(text)))
+        } else if let Some(place) = text.bytes().position(|byte| !is_path_character(byte)) {
+            // What stands before is ASCII, so a character begins here.
+            let found = text[place..].chars().next().unwrap_or(char::REPLACEMENT_CHARACTER);
+            Err(PathError::Character { found, path: beginning(&text) })
+        } else if text.as_bytes().windows(2).any(|pair| pair == b"//") {
+            Err(PathError::DoubleSlash(beginning(&text)))
         } else if text.len() > 1 && text.ends_with('/') {
-            Err(PathError::TrailingSlash(beginning(text)))
+            Err(PathError::TrailingSlash(beginning(&text)))
         } else {
-            Ok(StorePath(text.to_owned()))
+            Ok(StorePath(text))
         }
     }
 
@@ -88,7 +94,7 @@ impl StorePath {
             return Err(PathError::Empty);
         }
         let separator = if self.0 == "/" { "" } else { "/" };
-        StorePath::parse(&format!("{}{separator}{child}", self.0))
+        StorePath::checked([self.0.as_str(), separator, child].concat())
     }
 
     /// The path one level up; `None` for the root and for a relative path of one name.
@@ -122,8 +128,8 @@ impl StorePath {
 }
 
 /// The daemon's set (docs/misc/xenstore.txt): letters, digits and `-/_@`.
-fn is_path_character(character: char) -> bool {
-    character.is_ascii_alphanumeric() || matches!(character, '-' | '/' | '_' | '@')
+fn is_path_character(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'/' | b'_' | b'@')
 }
 
 impl fmt::Display for StorePath {

@@ -11,10 +11,13 @@ use crate::host::{Family, RawAttribute};
 #[derive(Debug)]
 pub(super) struct Attributes<'a>(Vec<(u16, &'a [u8])>);
 
+/// Room for what the kernel tells of a device, so that the list does not move while it is made.
+const USUAL_COUNT: usize = 64;
+
 impl<'a> Attributes<'a> {
     /// Takes the attributes apart.
     pub fn parse(bytes: &'a [u8]) -> Result<Self, KernelError> {
-        let mut list = vec![];
+        let mut list = Vec::with_capacity(USUAL_COUNT.min(bytes.len() / NLA_HEADER_SIZE));
         for attribute in NlasIterator::new(bytes) {
             let attribute = attribute?;
             let (kind, end) = (attribute.kind(), usize::from(attribute.length()));

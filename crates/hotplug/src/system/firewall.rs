@@ -20,7 +20,7 @@ use nftables::{
 };
 use nix::errno::Errno;
 
-use super::{Cause, System, SystemError};
+use super::{Cause, System, SystemError, sysctl};
 use crate::firewall::{ChainKeeper, ForwardAccept, Masquerade, TABLE};
 use crate::guest_filter::{GuestFilter, Way};
 use crate::host::{Family, Host};
@@ -291,11 +291,9 @@ impl System {
     /// (Documentation/networking/ip-sysctl.rst).
     #[must_use]
     pub fn chains_see_bridged_packets() -> bool {
-        let is_on = |family| {
-            let setting = std::fs::read_to_string(format!("/proc/sys/net/bridge/bridge-nf-call-{family}"));
-            setting.is_ok_and(|value| value.trim() != "0")
-        };
-        is_on("iptables") || is_on("ip6tables")
+        const SETTINGS: [&str; 2] =
+            ["/proc/sys/net/bridge/bridge-nf-call-iptables", "/proc/sys/net/bridge/bridge-nf-call-ip6tables"];
+        SETTINGS.iter().any(|path| sysctl::read_at(path).is_ok_and(|value| value.is_some_and(|value| value.trim() != "0")))
     }
 }
 

@@ -17,7 +17,12 @@ fn path(sysctl: &Sysctl) -> String {
 
 /// The value of a setting; nothing where the kernel has none such (no IPv6, or no such device).
 pub(super) fn read(sysctl: &Sysctl) -> io::Result<Option<String>> {
-    let mut file = match std::fs::File::open(path(sysctl)) {
+    read_at(&path(sysctl))
+}
+
+/// The same of any file below /proc/sys.
+pub(super) fn read_at(path: &str) -> io::Result<Option<String>> {
+    let mut file = match std::fs::File::open(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         file => file?,
     };
@@ -25,7 +30,7 @@ pub(super) fn read(sysctl: &Sysctl) -> io::Result<Option<String>> {
     let mut bytes = [0; LONGEST];
     match file.read(&mut bytes) {
         // Some settings hold nothing yet and say so with an error (`stable_secret`, net/ipv6/addrconf.c).
-        Err(error) if error.raw_os_error() == Some(nix::libc::EIO) && sysctl.to_string().ends_with("/stable_secret") => Ok(None),
+        Err(error) if error.raw_os_error() == Some(nix::libc::EIO) && path.ends_with("/stable_secret") => Ok(None),
         Err(error) => Err(error),
         Ok(length) => {
             let text = bytes.get(..length).and_then(|bytes| std::str::from_utf8(bytes).ok());

@@ -26,7 +26,7 @@ const FIREWALLD: (&str, &str) = ("firewalld", "filter_FORWARD");
 /// Notes the chains that drop what is forwarded, and our own rules for `devices` in chains at that hook.
 pub(super) fn observe(firewall: &mut Firewall, host: &mut Host, devices: &[InterfaceName]) -> Result<()> {
     let Some(connection) = firewall.connection_if_any()? else { return Ok(()) };
-    let chains = match connection.chains() {
+    let chains = match connection.chains_at(Hook::Forward) {
         // A kernel without nf_tables has no chains in it.
         Err(error) if error.is(Errno::EOPNOTSUPP) || error.is(Errno::EINVAL) => return Ok(()),
         chains => chains?,
@@ -55,7 +55,7 @@ pub(super) fn observe(firewall: &mut Firewall, host: &mut Host, devices: &[Inter
 /// Every rule of ours in chains of others at that hook, whatever device it is for.
 pub(super) fn signed(firewall: &mut Firewall) -> Result<Vec<ForwardAccept>> {
     let Some(connection) = firewall.connection_if_any()? else { return Ok(vec![]) };
-    let chains = match connection.chains() {
+    let chains = match connection.chains_at(Hook::Forward) {
         Err(error) if error.is(Errno::EOPNOTSUPP) || error.is(Errno::EINVAL) => return Ok(vec![]),
         chains => chains?,
     };
