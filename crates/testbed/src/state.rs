@@ -157,7 +157,25 @@ impl State {
             let mut addresses = addresses.as_array().into_iter().flatten();
             addresses.all(|address| address["tentative"] != Value::Bool(true) || address["dadfailed"] == Value::Bool(true))
         });
-        links_done && addresses_done
+        links_done && addresses_done && self.every_ipv6_address_has_its_route()
+    }
+
+    /// The kernel makes the local route of an address that comes without detection of duplicates in a work queue of its own, later
+    /// (net/ipv6/addrconf.c, `addrconf_dad_start()`).
+    fn every_ipv6_address_has_its_route(&self) -> bool {
+        let routes = self.0["routes ipv6"].as_array();
+        let has_route = |device: &str, address: &Value| {
+            let mut routes = routes.into_iter().flatten();
+            routes.any(|route| route["table"] == "local" && route["dev"] == device && route["dst"] == *address)
+        };
+        let is_running = |device: &str| ["UP", "LOWER_UP"].iter().all(|flag| contains(&self.0["links"][device]["flags"], flag));
+        let devices = self.0["addresses"].as_object().into_iter().flatten();
+        devices.filter(|(device, _)| is_running(device)).all(|(device, addresses)| {
+            let mut addresses = addresses.as_array().into_iter().flatten();
+            addresses.all(|address| {
+                address["family"] != "inet6" || address["tentative"] == Value::Bool(true) || has_route(device, &address["local"])
+            })
+        })
     }
 }
 
