@@ -5,8 +5,11 @@
 use std::thread;
 use std::time::Duration;
 
+use nix::libc;
+use testbed::bench::process::Call;
 use testbed::guest::{Dom0, Emulation, Guest, Hotplug, Nic, Outcome, Vif};
 use testbed::machine::{Machine, Programs, wait_for};
+use testbed::refuse::places;
 use testbed::state::State;
 use testbed::xenstore_server::Change;
 
@@ -338,6 +341,27 @@ fn offline_cleans_up_when_everything_is_gone_already() {
     assert_silent_success(&vif.hotplug(Hotplug::Offline).unwrap());
     testbed::state::assert_same(&before, &settled(dom0.machine()));
     assert_eq!(dom0.server().snapshot(), stored);
+}
+
+/// Who takes a device away holds the kernel's lock of all devices until it is out of its bridge, and every question by rtnetlink waits for that.
+#[test]
+fn offline_does_not_wait_for_who_takes_the_device_away() {
+    for nic in [Nic::on_bridge("xenbr0"), Nic::routed("vif-nat", "10.0.7.1")] {
+        let dom0 = dom0_with(&["xenbr0"]);
+        // Where they are on, rules of ours in the host's chains may have to go, and other ports be looked at.
+        for family in ["iptables", "ip6tables"] {
+            dom0.machine().set_sysctl(&format!("net.bridge.bridge-nf-call-{family}"), "0").unwrap();
+        }
+        let (_guest, vif) = attach(&dom0, 7, nic);
+        assert_silent_success(&vif.hotplug(Hotplug::Online).unwrap());
+        vif.disappear().unwrap();
+        let offline = Call::like(&vif.hotplug_command(Hotplug::Offline), &vif.script(), &Hotplug::Offline.words());
+        let places = places(dom0.machine(), &offline).unwrap();
+        let asked = |protocol: i32| places.iter().filter(|place| place.name == format!("sendto netlink {protocol}")).count();
+        assert_eq!(asked(libc::NETLINK_ROUTE), 0, "{}: {places:?}", vif.script());
+        // Its filter went all the same.
+        assert!(asked(libc::NETLINK_NETFILTER) > 0, "{}: {places:?}", vif.script());
+    }
 }
 
 #[test]

@@ -66,6 +66,19 @@ impl Asked<'_> {
         Ok(Wishes { own, of_network }.filter(&suspect)?)
     }
 
+    /// The device, under any of its names, and its addresses. Where it goes, what is gone already is not waited for.
+    pub fn observe_device(&self, system: &mut System) -> Result<Host, Trouble> {
+        let names: Vec<InterfaceName> = match self.call.coming {
+            Coming::Comes => self.vif.names().cloned().collect(),
+            Coming::Goes => System::left_of(self.vif.names()),
+        };
+        let mut host = Host { links: system.links(&names)?, ..Host::default() };
+        if let Some(device) = self.vif.leftover(&host).map(|link| link.name.clone()) {
+            host.addresses = system.addresses(&device)?;
+        }
+        Ok(host)
+    }
+
     /// Notes the filters that the vif has under any of its names. One whose interface is up already may have come in another way before.
     pub fn note_filters(&self, way: Way, system: &mut System, host: &mut Host) -> Result<(), Trouble> {
         let names: Vec<InterfaceName> = self.vif.names().cloned().collect();

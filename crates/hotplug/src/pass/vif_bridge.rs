@@ -8,7 +8,7 @@ use crate::plan::{Refusal, vif_bridge as recipe};
 use crate::report::{Report, Trouble};
 use crate::request::antispoof::Addresses;
 use crate::request::bridge_port::{PortHardening, PortWish, Shown};
-use crate::request::vif::{Cards, Coming, Vif, bridge_choice};
+use crate::request::vif::{Cards, Coming, bridge_choice};
 use crate::system::System;
 
 /// Calls of vif-bridge: makes a guest's interface a port of a bridge, or takes it out again.
@@ -31,7 +31,11 @@ fn decide(asked: &Asked<'_>, system: &mut System) -> Result<Decision, Trouble> {
         // It leaves the bridge, and with it all that the bridge keeps of it.
         Coming::Goes => PortWish::default(),
     };
-    let mut host = observe(system, &asked.vif, &bridge)?;
+    let chains = Chains::of_the_host();
+    let mut host = asked.observe_device(system)?;
+    if coming == Coming::Comes || asked.hooks.is_some() || chains == Chains::SeeBridges {
+        note_bridge(&bridge, system, &mut host)?;
+    }
     asked.note_filters(Way::Bridged, system, &mut host)?;
     let filter = match coming {
         Coming::Comes => {
@@ -45,7 +49,10 @@ fn decide(asked: &Asked<'_>, system: &mut System) -> Result<Decision, Trouble> {
     };
     port.hardening = PortHardening::under(filter.as_ref(), Cards::of_vif_type(asked.keys.vif_type.as_deref()));
     port.shown = Shown::under(filter.as_ref());
-    let accepts = note_forwarding(coming, &bridge, system, &mut host)?;
+    let accepts = match chains {
+        Chains::SeeBridges => note_forwarding(coming, &bridge, system, &mut host)?,
+        Chains::Blind => recipe::BridgeAccepts::OfTheBridge,
+    };
     let around = recipe::Surroundings { bridge: &bridge, port: &port, filter, accepts, hooks: asked.hooks.clone() };
     let plan = recipe::plan(coming, &asked.vif, around, &host)?;
     Ok(Decision { plan, host, lock: None })
@@ -55,18 +62,29 @@ fn port_wish(asked: &Asked<'_>) -> Result<PortWish, Refusal> {
     PortWish::parse(asked.value(asked.keys.vlan.as_deref(), "vlan"), asked.value(asked.keys.isolated.as_deref(), "isolated"))
 }
 
-/// Where br_netfilter shows bridged frames to chains of IP: those that drop them, our rules there, and, where a vif goes, who else needs
-/// those.
+/// Whether chains of IP see what bridges pass on.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Chains {
+    /// br_netfilter shows it to them.
+    SeeBridges,
+    /// They do not.
+    Blind,
+}
+
+impl Chains {
+    fn of_the_host() -> Self {
+        if System::chains_see_bridged_packets() { Self::SeeBridges } else { Self::Blind }
+    }
+}
+
+/// The chains of IP that drop bridged frames, our rules there, and, where a vif goes, who else needs those.
 fn note_forwarding(
     coming: Coming,
     bridge: &recipe::BridgeChoice,
     system: &mut System,
     host: &mut Host,
 ) -> Result<recipe::BridgeAccepts, Trouble> {
-    let found = bridge.find(host).map(|link| link.name.clone());
-    let Some(bridge) = found.ok().filter(|_| System::chains_see_bridged_packets()) else {
-        return Ok(recipe::BridgeAccepts::OfTheBridge);
-    };
+    let Ok(bridge) = bridge.find(host).map(|link| link.name.clone()) else { return Ok(recipe::BridgeAccepts::OfTheBridge) };
     system.observe_forwarding(host, std::slice::from_ref(&bridge))?;
     if coming == Coming::Comes || host.forward_accepts.is_empty() {
         return Ok(recipe::BridgeAccepts::OfTheBridge);
@@ -78,10 +96,8 @@ fn note_forwarding(
     Ok(if made_by_us { recipe::BridgeAccepts::OfTheBridge } else { recipe::BridgeAccepts::OfItsGuests })
 }
 
-/// The links that the plan looks at, and the addresses of the vif.
-fn observe(system: &mut System, vif: &Vif, bridge: &recipe::BridgeChoice) -> Result<Host, Trouble> {
-    let names: Vec<_> = vif.names().cloned().collect();
-    let mut host = Host { links: system.links(&names)?, ..Host::default() };
+/// The bridge. A vif that goes leaves whatever it is in, so that only who is to hear of it looks for it.
+fn note_bridge(bridge: &recipe::BridgeChoice, system: &mut System, host: &mut Host) -> Result<(), Trouble> {
     for name in bridge.candidates() {
         host.links.extend(system.link(&name)?);
         if host.link(&name).is_some() {
@@ -92,8 +108,5 @@ fn observe(system: &mut System, vif: &Vif, bridge: &recipe::BridgeChoice) -> Res
         let others: Vec<_> = system.bridges()?.into_iter().filter(|link| host.link(&link.name).is_none()).collect();
         host.links.extend(others);
     }
-    if let Some(device) = vif.leftover(&host).map(|link| link.name.clone()) {
-        host.addresses = system.addresses(&device)?;
-    }
-    Ok(host)
+    Ok(())
 }

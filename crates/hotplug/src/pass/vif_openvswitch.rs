@@ -1,12 +1,11 @@
 //! One pass of vif-openvswitch.
 
 use super::vif::{self, Asked, Decision, Hooks};
-use crate::host::Host;
 use crate::invocation::{Invocation, shortened};
 use crate::plan::{Refusal, vif_openvswitch as recipe};
 use crate::report::{Report, Trouble};
 use crate::request::openvswitch::{OvsBridge, external_ids};
-use crate::request::vif::{Coming, Vif};
+use crate::request::vif::Coming;
 use crate::system::System;
 
 /// Calls of vif-openvswitch: makes a guest's interface a port of an Open vSwitch bridge, or takes it out again.
@@ -23,7 +22,7 @@ pub fn pass(invocation: &Invocation) -> Result<Report, Trouble> {
 fn online(asked: &Asked<'_>, system: &mut System) -> Result<Decision, Trouble> {
     refuse_what_is_not_kept(asked)?;
     let bridge = OvsBridge::asked(asked.value(asked.keys.bridge.as_deref(), "bridge"))?;
-    let mut host = links(system, &asked.vif)?;
+    let mut host = asked.observe_device(system)?;
     // Of this a guest may read: the name is in its own configuration. What the database says of the rest stays in the log.
     system.note_ovs_ports(&mut host, &asked.vif, Some(&bridge.name))?;
     let guest = system.read_guest(asked.vif.numbers().0);
@@ -50,19 +49,9 @@ fn refuse_what_is_not_kept(asked: &Asked<'_>) -> Result<(), Refusal> {
 
 /// A switch that does not answer must not keep a dead guest's interface up.
 fn offline(asked: &Asked<'_>, system: &mut System) -> Result<Decision, Trouble> {
-    let mut host = links(system, &asked.vif)?;
+    let mut host = asked.observe_device(system)?;
     if let Err(error) = system.note_ovs_ports(&mut host, &asked.vif, None) {
         log::warn!("{error}; a port of {} in its database stays there", asked.vif.device);
     }
     Ok(Decision { plan: recipe::offline(&asked.vif, &host), host, lock: None })
-}
-
-/// The links that the plan looks at, and the addresses of the vif.
-fn links(system: &mut System, vif: &Vif) -> Result<Host, Trouble> {
-    let names: Vec<_> = vif.names().cloned().collect();
-    let mut host = Host { links: system.links(&names)?, ..Host::default() };
-    if let Some(device) = vif.leftover(&host).map(|link| link.name.clone()) {
-        host.addresses = system.addresses(&device)?;
-    }
-    Ok(host)
 }

@@ -172,13 +172,10 @@ impl Found {
 /// The vif, all that lies on it, and what is remembered of it.
 fn observe(asked: &Asked<'_>, system: &mut System, memory: Option<&Memory>) -> Result<Host, Trouble> {
     let names: Vec<InterfaceName> = asked.vif.names().cloned().collect();
-    let mut host = Host { links: system.links(&names)?, ..Host::default() };
-    if let Some(link) = asked.vif.leftover(&host).cloned() {
-        host.addresses = system.addresses(&link.name)?;
-        if link.state == AdminState::Up {
-            // A device that is down has no routes and no neighbours.
-            system.note_routes_and_neighbours(&mut host, &link.name)?;
-        }
+    let mut host = asked.observe_device(system)?;
+    if let Some(link) = asked.vif.leftover(&host).filter(|link| link.state == AdminState::Up).cloned() {
+        // A device that is down has no routes and no neighbours.
+        system.note_routes_and_neighbours(&mut host, &link.name)?;
     }
     system.observe_forwarding(&mut host, &names)?;
     asked.note_filters(Way::Routed, system, &mut host)?;

@@ -52,6 +52,11 @@ impl System {
         names.iter().filter_map(|name| self.link(name).transpose()).collect()
     }
 
+    /// Those of `names` that are still to be looked at where their device is to go: what is gone, or about to be, is not waited for.
+    pub fn left_of<'a>(names: impl Iterator<Item = &'a InterfaceName>) -> Vec<InterfaceName> {
+        names.filter(|name| link::is_there(name)).cloned().collect()
+    }
+
     /// Every bridge, in the kernel's order, which is that of their numbers.
     ///
     /// # Errors

@@ -39,7 +39,7 @@ card() { # PROGRAM NUMBER WHO
   case $1 in
   vif-bridge) echo "script=timed-$3,bridge=xenbr0,ip=$ip 2001:db8::$2" ;;
   vif-route) echo "script=timed-$3,ip=$ip" ;;
-  vif-nat) echo "script=timed-$3" ;;
+  vif-nat | true) echo "script=timed-$3" ;;
   esac
 }
 
@@ -81,7 +81,7 @@ round() { # WHO PROGRAM
   check "$1 $2: $guests guests are created, $workers at a time" all create
   after=$EPOCHREALTIME
   echo "TIME $1 $2 xl-create $guests 0 $((${after/./} - ${before/./}))" >&3
-  check "$1 $2: all are connected" equal "$guests" "$(xenstore-ls -f backend/vif | grep -c '/hotplug-status = "connected"$')"
+  [ "$1" = nothing ] || check "$1 $2: all are connected" equal "$guests" "$(xenstore-ls -f backend/vif | grep -c '/hotplug-status = "connected"$')"
   check "$1 $2: all are destroyed" all destroy
 }
 
@@ -103,3 +103,5 @@ for program in ${MEASURED_PROGRAMS:-vif-bridge vif-route vif-nat}; do
 done
 delete_bridge xenbr0
 delete_lan
+# A program that does nothing: less than this share of the scripts' time nobody can have.
+measure nothing true /bin
