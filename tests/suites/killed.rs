@@ -15,7 +15,7 @@ mod lan;
 #[path = "common/stage.rs"]
 mod stage;
 
-use stage::{Network, Seen, Stage, States, VifStage, Way, wait_until};
+use stage::{Choice, Network, Seen, Stage, States, VifStage, Way, wait_until};
 
 /// With more faults than this, the rest is more of the same.
 const FAULTS_MAX: usize = 8;
@@ -52,11 +52,11 @@ impl Tally {
 
 /// Kills `way` at one call in so many: `short_form`, unless the environment says another number.
 fn torture(title: &str, short_form: usize, make: &dyn Fn() -> Box<dyn Stage>, way: Way) {
-    let every = std::env::var("KILL_EVERY").map_or(short_form, |text| text.parse().unwrap());
+    let choice = Choice::told("KILL", short_form);
     let mut tally = Tally::default();
     let mut stage = make();
     let mut states = States::of(&*stage);
-    for call in (1..).step_by(every) {
+    for call in choice.calls() {
         if tally.full() {
             break;
         }

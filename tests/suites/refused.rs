@@ -16,7 +16,7 @@ mod lan;
 #[path = "common/stage.rs"]
 mod stage;
 
-use stage::{Network, Seen, Stage, States, VifStage, Way};
+use stage::{Choice, Network, Seen, Stage, States, VifStage, Way};
 
 /// With more faults than this, the rest is more of the same.
 const FAULTS_MAX: usize = 12;
@@ -36,7 +36,7 @@ struct Tally {
 }
 
 fn refuse(title: &str, short_form: usize, make: &dyn Fn() -> Box<dyn Stage>, way: Way) {
-    let every: usize = std::env::var("REFUSE_EVERY").map_or(short_form, |text| text.parse().unwrap());
+    let choice = Choice::told("REFUSE", short_form);
     let mut tally = Tally::default();
     let mut stage = make();
     let mut states = States::of(&*stage);
@@ -44,7 +44,7 @@ fn refuse(title: &str, short_form: usize, make: &dyn Fn() -> Box<dyn Stage>, way
     let places = places(stage.dom0(), &stage.call(way)).unwrap();
     rest(&*stage, &states, way.opposite()).unwrap();
     let all = places.iter().flat_map(|place| place.faults.iter().map(move |fault| (place, *fault)));
-    for (place, fault) in all.step_by(every) {
+    for (place, fault) in choice.of(all) {
         if tally.wrong.len() >= FAULTS_MAX {
             break;
         }

@@ -18,14 +18,10 @@ mod lan;
 #[path = "common/stage.rs"]
 mod stage;
 
-use stage::{Network, Seen, Stage, Way};
+use stage::{Choice, Network, Seen, Stage, Way};
 
 /// How long a host may be in disorder.
 const REPAIR_LIMIT: Duration = Duration::from_secs(10);
-
-fn every(short_form: usize) -> usize {
-    std::env::var("KILL_EVERY").map_or(short_form, |text| text.parse().unwrap())
-}
 
 /// The states of a host that network-bridge has not, or has, started on.
 struct Host {
@@ -128,7 +124,7 @@ fn watched(way: Way, short_form: usize) {
     let call = host.stage.call(way);
     let (mut kills, mut before, mut after, mut longest) = (0, 0, 0, Duration::ZERO);
     let deaths = [Death::Alone, Death::WithItsGroup, Death::WithItsUnit].into_iter().cycle();
-    for (place, death) in (1..).step_by(every(short_form)).zip(deaths) {
+    for (place, death) in Choice::told("KILL", short_form).calls().zip(deaths) {
         if way == Way::Back {
             host.stage.succeed(Way::Forward);
         }
@@ -172,7 +168,7 @@ fn where_the_watcher_is_killed_as_well_the_next_run_repairs() {
     let start = host.stage.call(Way::Forward);
     let repair = Call { words: vec!["repair".to_owned(), "bridge=xenbr0".to_owned()], ..start.clone() };
     let mut kills = 0;
-    for place in (1..).step_by(every(331)) {
+    for place in Choice::told("KILL", 331).calls() {
         let dom0 = host.stage.dom0();
         let ended = dom0.inside(|| stop_at(&start, place).map(|program| program.kill(Whom::Family).unwrap()));
         if ended.unwrap().is_ok() {

@@ -3,13 +3,15 @@
 //! Everything comes from iproute2, bridge(8), nft(8) and /proc/sys, so that the tests judge our programs by tools that share
 //! no code with them.
 
-use std::collections::BTreeMap;
 use std::fmt;
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use serde_json::{Map, Value};
 
-use crate::machine::{Error, Machine, Result, wait_for};
+use crate::machine::{Error, Machine, ROOT_PATH, Result, wait_for};
 
 /// The links, addresses, routes, rules, permanent neighbours, bridge ports, filters and `net.*` settings of a machine.
 ///
@@ -64,25 +66,28 @@ impl State {
     /// # Errors
     /// When one of the tools is missing or fails.
     pub fn of(machine: &Machine) -> Result<Self> {
-        let mut parts = Map::new();
-        let mut part = |name: &str, value: Value| parts.insert(name.to_owned(), value);
-        let json = |program: &str, words: &str| read_json(machine, program, words);
+        machine.inside(Self::read)?.map_err(Error::in_act(format!("see the state of {}", machine.name())))
+    }
 
-        part("links", links(json("ip", "-d -j link show")?));
-        part("addresses", addresses(json("ip", "-d -j address show")?));
+    // Few programs, and each started from inside: tests look some ten thousand times.
+    fn read() -> Result<Self> {
+        let mut parts = Map::new();
+        let [links_there, addresses_there] = read_batch(&["ip"], ["link show", "address show"])?;
+        parts.insert("links".to_owned(), links(links_there));
+        parts.insert("addresses".to_owned(), addresses(addresses_there));
         for (family, flag) in [("ipv4", "-4"), ("ipv6", "-6")] {
-            let routes = json("ip", &format!("-d -j {flag} route show table all"))?;
-            part(&format!("routes {family}"), sorted(routes));
-            part(&format!("rules {family}"), json("ip", &format!("-d -j {flag} rule show"))?);
-            let permanent = json("ip", &format!("-j {flag} neighbour show nud permanent"))?;
-            part(&format!("neighbours {family}"), sorted(permanent));
-            let proxy = json("ip", &format!("-j {flag} neighbour show proxy"))?;
-            part(&format!("proxy neighbours {family}"), sorted(proxy));
+            let words = ["route show table all", "rule show", "neighbour show nud permanent", "neighbour show proxy"];
+            let [routes, rules, permanent, proxy] = read_batch(&["ip", flag], words)?;
+            parts.insert(format!("routes {family}"), sorted(routes));
+            parts.insert(format!("rules {family}"), rules);
+            parts.insert(format!("neighbours {family}"), sorted(permanent));
+            parts.insert(format!("proxy neighbours {family}"), sorted(proxy));
         }
-        part("bridge ports", bridge_ports(json("bridge", "-d -j link show")?));
-        part("forwarding", forwarding(json("bridge", "-d -j fdb show")?));
-        part("filters", filters(ruleset(machine)?));
-        part("settings", settings(machine)?);
+        let [ports, entries] = read_batch(&["bridge"], ["link show", "fdb show"])?;
+        parts.insert("bridge ports".to_owned(), bridge_ports(ports));
+        parts.insert("forwarding".to_owned(), forwarding(entries));
+        parts.insert("filters".to_owned(), filters(ruleset_here()?));
+        parts.insert("settings".to_owned(), settings()?);
         Ok(Self(without_noise(Value::Object(parts))))
     }
 
@@ -95,10 +100,7 @@ impl State {
         let mut before = None;
         let mut settled = None;
         wait_for(&format!("the network of {} to settle", machine.name()), SETTLING, || {
-            // The kernel may follow a change of carrier a second late, for a bridge for instance; reading `carrier` lets it
-            // do so at once (net/core/net-sysfs.c, `carrier_show`, calls `linkwatch_sync_dev`). The file of a device that
-            // is down cannot be read.
-            machine.shell("cat /sys/class/net/*/carrier >/dev/null 2>&1 || true")?;
+            look_at_carriers(machine)?;
             let state = Self::of(machine)?;
             if state.is_settled() && before.as_ref() == Some(&state) {
                 settled = Some(state);
@@ -179,15 +181,34 @@ impl State {
     }
 }
 
+/// Has the kernel follow all changes of carrier. It may be a second late with that, for a bridge for instance; reading `carrier` lets it do so
+/// at once (net/core/net-sysfs.c, `carrier_show`, calls `linkwatch_sync_dev`). The file of a device that is down cannot be read.
+///
+/// # Errors
+/// When the machine's devices cannot be listed.
+pub fn look_at_carriers(machine: &Machine) -> Result<()> {
+    let devices =
+        fs::read_dir(machine.path("/sys/class/net")).map_err(Error::in_act(format!("list the devices of {}", machine.name())))?;
+    for device in devices.flatten() {
+        let _ = fs::read(device.path().join("carrier"));
+    }
+    Ok(())
+}
+
 /// All of nf_tables, once nothing there is about to end: what a guest's filter was stays until the kernel's next tick.
 ///
 /// # Errors
 /// When `nft` fails, or something is still about to end after some seconds.
 pub fn ruleset(machine: &Machine) -> Result<Value> {
+    machine.inside(ruleset_here)?
+}
+
+fn ruleset_here() -> Result<Value> {
     let mut seen = Value::Null;
     wait_for("elements of nf_tables to end", ENDING, || {
-        seen = read_json(machine, "nft", "-j list ruleset")?;
-        Ok(!seen.to_string().contains("\"expires\":"))
+        let text = output(&["nft", "-j", "list", "ruleset"], "")?;
+        seen = serde_json::from_str(&text).map_err(Error::in_act("read the output of `nft -j list ruleset`"))?;
+        Ok(!text.contains("\"expires\":"))
     })?;
     Ok(seen)
 }
@@ -232,12 +253,33 @@ pub fn assert_same(before: &State, after: &State) {
     assert!(difference.is_empty(), "the state is not as before (- before, + after):\n{difference}");
 }
 
-fn read_json(machine: &Machine, program: &str, words: &str) -> Result<Value> {
-    let text = machine.run(program, words.split_whitespace())?;
-    if text.trim().is_empty() {
-        return Ok(Value::Array(Vec::new()));
+// What iproute2 prints for each line of words: a list each.
+fn read_batch<const COUNT: usize>(program: &[&str], lines: [&str; COUNT]) -> Result<[Value; COUNT]> {
+    let words = [program, &["-d", "-j", "-batch", "-"]].concat();
+    let act = || format!("read the output of `{}`", words.join(" "));
+    let text = output(&words, &lines.map(|line| format!("{line}\n")).concat())?;
+    let lists: Vec<Value> =
+        serde_json::Deserializer::from_str(&text).into_iter().collect::<serde_json::Result<_>>().map_err(Error::in_act(act()))?;
+    lists.try_into().map_err(|lists: Vec<_>| Error::new(format!("cannot {}: it has {} lists", act(), lists.len())))
+}
+
+// What a program of the machine that the thread is in prints.
+fn output(words: &[&str], input: &str) -> Result<String> {
+    let act = || format!("run `{}`", words.join(" "));
+    let run = || {
+        let mut command = Command::new(words[0]);
+        command.args(&words[1..]).env_clear().env("PATH", ROOT_PATH);
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+        if let Some(mut pipe) = child.stdin.take() {
+            pipe.write_all(input.as_bytes())?;
+        }
+        child.wait_with_output()
+    };
+    let output = run().map_err(Error::in_act(act()))?;
+    if output.status.success() {
+        return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
     }
-    serde_json::from_str(&text).map_err(Error::in_act(format!("read the output of `{program} {words}`")))
+    Err(Error::new(format!("`{}` failed: {}", words.join(" "), String::from_utf8_lossy(&output.stderr).trim())))
 }
 
 fn items(list: Value) -> Vec<Value> {
@@ -337,16 +379,37 @@ fn filters(mut ruleset: Value) -> Value {
     Value::Array(list)
 }
 
-fn settings(machine: &Machine) -> Result<Value> {
-    // grep prints NAME:VALUE. Some variables can only be written, and not every kernel has net/bridge: hence `-s`, and
-    // the exit status tells nothing.
-    let text = machine.shell(&format!("cd /proc/sys; grep -rs . {} || true", SETTINGS.join(" ")))?;
-    let settings: BTreeMap<_, _> =
-        text.lines().filter_map(|line| line.split_once(':')).map(|(name, value)| (name.to_owned(), Value::from(value))).collect();
-    if settings.is_empty() {
-        return Err(Error::new(format!("cannot read the settings under /proc/sys of {}", machine.name())));
+// The folders show the settings of the machine that the thread is in. Not every kernel has all of them.
+fn settings() -> Result<Value> {
+    let mut settings = Map::new();
+    for name in SETTINGS {
+        add_settings(name, &mut settings);
     }
-    Ok(Value::Object(settings.into_iter().collect()))
+    if settings.is_empty() {
+        return Err(Error::new("cannot read the settings under /proc/sys"));
+    }
+    Ok(Value::Object(settings))
+}
+
+// Some can only be written, and those of a device that goes are gone: they are left out.
+fn add_settings(name: &str, settings: &mut Map<String, Value>) {
+    let path = format!("/proc/sys/{name}");
+    if fs::metadata(&path).is_ok_and(|found| found.is_dir()) {
+        for entry in fs::read_dir(&path).into_iter().flatten().flatten() {
+            add_settings(&format!("{name}/{}", entry.file_name().to_string_lossy()), settings);
+        }
+    } else if let Ok(value) = read_setting(&path)
+        && !value.is_empty()
+    {
+        settings.insert(name.to_owned(), Value::from(value));
+    }
+}
+
+// By one call, which gives all of a value: there are some hundred settings a device.
+fn read_setting(path: &str) -> io::Result<String> {
+    let mut text = [0; 1024];
+    let length = File::open(path)?.read(&mut text)?;
+    Ok(String::from_utf8_lossy(&text[..length]).trim().to_owned())
 }
 
 fn without_noise(value: Value) -> Value {

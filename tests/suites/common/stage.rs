@@ -3,6 +3,8 @@
 #![allow(dead_code)] // Each suite uses some of it.
 
 use std::fmt;
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -11,7 +13,7 @@ use testbed::guest::{Dom0, Emulation, Guest, Hotplug, Nic, Outcome, Vif};
 use testbed::machine::{Machine, Programs, wait_for};
 use testbed::openvswitch::Switch;
 use testbed::ovn::write_identity;
-use testbed::state::{State, difference};
+use testbed::state::{State, difference, look_at_carriers};
 
 use crate::lan::{Lan, SCRIPTS, ip_lines};
 
@@ -89,15 +91,41 @@ pub struct Seen {
     pub status: Option<String>,
 }
 
-/// Prints the files that may stay or go with a run. Records of ours hold what was found, so that their content is a matter of order.
-const FILES: &str = "find /run/xen-network -type f 2>/dev/null | sed 's:/netns-[0-9]*::'; \
-                     find /run/xen-network-dhcp /etc/dnsmasq.d -type f -exec cksum {} + 2>/dev/null || true";
+/// The files that may stay or go with a run, a line each: the records by name, since they hold what was found, so that their content is a matter of
+/// order; entries of a DHCP server with what they say.
+fn files(machine: &Machine) -> Vec<String> {
+    let name = |path: &Path| path.strip_prefix(machine.path("/")).unwrap().display().to_string();
+    let mut files: Vec<_> = below(&machine.path("/run/xen-network")).iter().map(|path| without_namespace(&name(path))).collect();
+    for folder in ["/run/xen-network-dhcp", "/etc/dnsmasq.d"] {
+        let content = |path: &PathBuf| fs::read(path).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default();
+        files.extend(below(&machine.path(folder)).iter().map(|path| format!("{}: {:?}", name(path), content(path))));
+    }
+    files.sort();
+    files
+}
+
+/// All that is no folder and no link.
+fn below(folder: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    let kind = |path: &Path| fs::symlink_metadata(path).map(|found| found.file_type());
+    let inside = |path: PathBuf| match kind(&path) {
+        Ok(kind) if kind.is_dir() => below(&path),
+        Ok(kind) if kind.is_file() => vec![path],
+        _ => vec![],
+    };
+    entries.flat_map(|entry| inside(entry.path())).collect()
+}
+
+/// A record's name without the number of the network namespace in it.
+fn without_namespace(name: &str) -> String {
+    let parts = name.split('/').filter(|part| !part.strip_prefix("netns-").is_some_and(|number| number.parse::<u64>().is_ok()));
+    parts.collect::<Vec<_>>().join("/")
+}
 
 impl Seen {
     /// What is there at this moment.
     pub fn now(stage: &dyn Stage) -> Self {
-        // The kernel follows a change of carrier up to a second late, unless somebody looks.
-        stage.dom0().shell("cat /sys/class/net/*/carrier >/dev/null 2>&1 || true").unwrap();
+        look_at_carriers(stage.dom0()).unwrap();
         Self::with(stage, State::of(stage.dom0()).unwrap())
     }
 
@@ -107,8 +135,7 @@ impl Seen {
     }
 
     fn with(stage: &dyn Stage, kernel: State) -> Self {
-        let mut files: Vec<String> = stage.dom0().shell(FILES).unwrap().lines().map(str::to_owned).collect();
-        files.sort();
+        let mut files = files(stage.dom0());
         files.extend(stage.servers());
         let status = stage.guest().and_then(|guest| guest.vif.backend("hotplug-status").unwrap());
         Self { kernel, files, status }
@@ -183,6 +210,34 @@ pub fn wait_until(stage: &dyn Stage, wanted: &Seen) -> Result<(), String> {
         Ok(seen == *wanted)
     });
     waited.map_err(|_| wanted.difference(&seen))
+}
+
+/// Which of a program's many calls or refusals are tried: one in so many, from one of the first on. Runs from each of the first, `every` of them,
+/// try all of them once.
+#[derive(Clone, Copy, Debug)]
+pub struct Choice {
+    every: usize,
+    from: usize,
+}
+
+impl Choice {
+    /// What the environment says, by `KIND_EVERY` and `KIND_FROM`; else one in `short_form`, from the first on.
+    pub fn told(kind: &str, short_form: usize) -> Self {
+        let number = |name: &str, usual| std::env::var(format!("{kind}_{name}")).map_or(usual, |text| text.parse().unwrap());
+        let choice = Self { every: number("EVERY", short_form), from: number("FROM", 1) };
+        assert!(choice.every > 0 && choice.from > 0, "{choice:?}: both count from 1");
+        choice
+    }
+
+    /// The numbers of system calls, which count from 1.
+    pub fn calls(self) -> impl Iterator<Item = u64> {
+        (self.from as u64..).step_by(self.every)
+    }
+
+    /// Those of a list.
+    pub fn of<T>(self, list: impl Iterator<Item = T>) -> impl Iterator<Item = T> {
+        list.skip(self.from - 1).step_by(self.every)
+    }
 }
 
 /// Makes two tests of each stage, one for each command. `$play` is called with the title, the number of the short form, what makes the stage, and
