@@ -150,6 +150,7 @@ const RICH_HOST: &str = "
     -6 rule add oif eth0 table 100 priority 1003
     neigh add 192.168.1.3 lladdr 00:16:3e:00:01:03 nud permanent dev eth0
     neigh add 2001:db8:1::3 lladdr 00:16:3e:00:01:03 nud permanent dev eth0
+    neigh add 192.168.1.4 lladdr 00:16:3e:00:01:04 nud noarp dev eth0
     neigh add proxy 192.168.1.77 dev eth0
     neigh add proxy 2001:db8:1::77 dev eth0";
 
@@ -645,6 +646,12 @@ fn rules_and_neighbours_change_as_foretold() {
         case("a rule for IPv6 goes", |host| Operation::DeleteRule(rule_of(host, 1003))),
         case("a neighbour comes", move |_| Operation::AddNeighbour(neighbour("192.168.1.9", NeighbourKind::Permanent(mac)))),
         case("a neighbour changes", move |_| Operation::AddNeighbour(neighbour("192.168.1.3", NeighbourKind::Permanent(mac)))),
+        case("a neighbour that is never asked comes", move |_| {
+            Operation::AddNeighbour(neighbour("2001:db8:1::9", NeighbourKind::NoArp(mac)))
+        }),
+        case("a neighbour that is never asked goes", move |_| {
+            Operation::DeleteNeighbour(neighbour("192.168.1.4", NeighbourKind::NoArp("00:16:3e:00:01:04".parse().unwrap())))
+        }),
         case("a proxy comes", move |_| Operation::AddNeighbour(neighbour("2001:db8:1::9", NeighbourKind::Proxy))),
         case("a neighbour goes", |host| Operation::DeleteNeighbour(host.neighbours[0].clone())),
         case("a proxy goes", move |_| Operation::DeleteNeighbour(neighbour("192.168.1.77", NeighbourKind::Proxy))),

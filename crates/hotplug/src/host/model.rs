@@ -325,7 +325,8 @@ impl Host {
     /// `neigh_carrier_down()` (net/core/neighbour.c). Its permanent entries stay.
     fn lose_carrier_without_ports(&mut self, bridge: &InterfaceName) {
         if self.ports_of(bridge).all(|port| port.state == AdminState::Down) {
-            self.neighbours.retain(|neighbour| neighbour.device != *bridge || neighbour.kind != NeighbourKind::Proxy);
+            self.neighbours
+                .retain(|neighbour| neighbour.device != *bridge || matches!(neighbour.kind, NeighbourKind::Permanent(_)));
         }
     }
 

@@ -218,6 +218,15 @@ pub(super) fn by_name(kernel: &mut Kernel, name: &InterfaceName) -> Result<Optio
     Ok(seen)
 }
 
+/// The name of the device that has `second` as another name (`IFLA_ALT_IFNAME`, Linux 5.5).
+pub(super) fn first_name(kernel: &mut Kernel, second: &InterfaceName) -> Result<Option<InterfaceName>, KernelError> {
+    let answer = kernel.connection()?.get(request(0, Some(LinkAttribute::IfName(second.as_str().to_owned()))));
+    match answer {
+        Err(error) if error.is(Errno::ENODEV) => Ok(None),
+        answer => Ok(Seen::parse(&answer?)?.map(|seen| seen.name).filter(|first| first != second)),
+    }
+}
+
 /// Whether a guest can send by a device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Plug {

@@ -52,6 +52,15 @@ impl System {
         names.iter().filter_map(|name| self.link(name).transpose()).collect()
     }
 
+    /// The name of the device that has `second` as another name, if there is one.
+    ///
+    /// # Errors
+    /// When the kernel does not tell.
+    pub fn first_name(&mut self, second: &InterfaceName) -> Result<Option<InterfaceName>, SystemError> {
+        let name = link::first_name(&mut self.kernel, second);
+        name.map_err(SystemError::in_act(format!("looking for a device with the second name {second}")))
+    }
+
     /// Every bridge, in the kernel's order, which is that of their numbers.
     ///
     /// # Errors
