@@ -709,6 +709,24 @@ const ADVERTISED: &str =
 /// The same, and eth0 listens though it be a router.
 const LISTENING: &str = "sysctl net/ipv6/conf/eth0/accept_ra_from_local=1\nadvertise wire0\nsysctl net/ipv6/conf/eth0/accept_ra=2";
 
+/// Guests come and go while a host's routes are read: a route over a device that goes meanwhile is no reason to give up.
+#[test]
+fn routes_can_be_read_while_devices_go() {
+    const READINGS: u32 = 1500;
+    in_namespace(|| {
+        let churn = "while :; do
+            for n in 1 2 3 4 5 6 7 8; do echo link add c$n up type veth peer name d$n; echo route add 10.7.$n.0/24 dev c$n; done | ip -force -batch - 2>/dev/null
+            for n in 1 2 3 4 5 6 7 8; do echo link delete c$n; done | ip -force -batch - 2>/dev/null
+        done";
+        let mut child = Command::new("sh").args(["-c", churn]).spawn().unwrap();
+        let read: Vec<_> = (0..READINGS).map(|_| System::open().default_routes().map_err(|error| error.to_string())).collect();
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let failed: Vec<_> = read.iter().filter(|routes| routes.is_err()).collect();
+        assert!(failed.is_empty(), "{} of {READINGS} readings failed: {:?}", failed.len(), failed[0]);
+    });
+}
+
 #[test]
 fn store_changes_as_foretold() {
     let folder = tempfile::tempdir().unwrap();

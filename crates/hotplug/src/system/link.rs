@@ -61,9 +61,12 @@ pub(super) struct Seen {
 }
 
 impl Seen {
-    /// The device with its master's name.
+    /// The device with its master's name. A master that is gone since has let it go.
     pub fn into_link(self, kernel: &mut Kernel) -> Result<Link, KernelError> {
-        let master = self.master.map(|number| kernel.name_of(number)).transpose()?;
+        let master = match self.master.map(|number| kernel.name_of(number)).transpose() {
+            Err(error) if error.is(Errno::ENODEV) => None,
+            master => master?,
+        };
         Ok(Link { master, ..self.link })
     }
 

@@ -127,19 +127,47 @@ pub(super) fn default_device(kernel: &mut Kernel) -> Result<Option<InterfaceName
 /// Of a block that nobody is given addresses of (RFC 1112, section 4).
 const RESERVED: Ipv4Addr = Ipv4Addr::new(240, 0, 0, 1);
 
+/// How often the tables are read again because a device went under the reading: guests come and go.
+const DUMP_ATTEMPTS: usize = 20;
+
 fn dump(kernel: &mut Kernel, filter: &RouteAttribute) -> Result<Vec<Route>, KernelError> {
+    for _ in 1..DUMP_ATTEMPTS {
+        match dump_once(kernel, filter) {
+            // Its routes go with it, so they are not in the tables any more (net/core/dev.c, `unregister_netdevice_many()`).
+            Err(Unread::DeviceGone) => {}
+            Err(Unread::Failed(error)) => return Err(error),
+            Ok(list) => return Ok(list),
+        }
+    }
+    dump_once(kernel, filter).map_err(|unread| match unread {
+        Unread::DeviceGone => KernelError::Broken(format!("devices went during each of {DUMP_ATTEMPTS} readings of the routes")),
+        Unread::Failed(error) => error,
+    })
+}
+
+/// Why the tables could not be read.
+enum Unread {
+    /// A device that a route leads over is gone since.
+    DeviceGone,
+    /// For another reason.
+    Failed(KernelError),
+}
+
+fn dump_once(kernel: &mut Kernel, filter: &RouteAttribute) -> Result<Vec<Route>, Unread> {
     let mut list = vec![];
     for (family, number) in [(Family::V4, AddressFamily::Inet), (Family::V6, AddressFamily::Inet6)] {
         let mut message = RouteMessage::default();
         message.header.address_family = number;
         message.attributes.push(filter.clone());
-        let entries = match kernel.connection()?.dump(RouteNetlinkMessage::GetRoute(message)) {
+        let connection = kernel.connection().map_err(Unread::Failed)?;
+        let entries = match connection.dump(RouteNetlinkMessage::GetRoute(message)) {
             // The table has never been used (net/ipv4/fib_frontend.c, inet_dump_fib()).
             Err(error) if error.is(Errno::ENOENT) => vec![],
-            entries => entries?,
+            entries => entries.map_err(Unread::Failed)?,
         };
         for entry in entries {
-            list.extend(parse(kernel, &entry, family, filter)?);
+            let route = parse(kernel, &entry, family, filter);
+            list.extend(route.map_err(|error| if error.is(Errno::ENODEV) { Unread::DeviceGone } else { Unread::Failed(error) })?);
         }
     }
     Ok(list)
