@@ -106,11 +106,7 @@ pub(super) fn device_towards(kernel: &mut Kernel, address: IpAddr) -> Result<Opt
 /// The device of the IPv4 default route, as the kernel finds it for an address that no network has: one question, however long the
 /// table is. Nothing where that does not tell: no such route, several ways, or a policy rule that leads elsewhere.
 pub(super) fn default_device(kernel: &mut Kernel) -> Result<Option<InterfaceName>, KernelError> {
-    let mut message = RouteMessage::default();
-    message.header.address_family = AddressFamily::Inet;
-    message.header.destination_prefix_length = 32;
-    message.header.flags = RouteFlags::from_bits_retain(RTM_F_FIB_MATCH | RTM_F_LOOKUP_TABLE);
-    message.attributes.push(RouteAttribute::Destination(RESERVED.into()));
+    let message = question_of_entry(RESERVED);
     let answer = match kernel.connection()?.get(RouteNetlinkMessage::GetRoute(message)) {
         Err(error) if error.is(Errno::ENETUNREACH) || error.is(Errno::EHOSTUNREACH) => return Ok(None),
         answer => answer?,
@@ -123,6 +119,55 @@ pub(super) fn default_device(kernel: &mut Kernel) -> Result<Option<InterfaceName
         None => Ok(None),
     }
 }
+
+/// Who has an address for itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Holder {
+    /// This host.
+    Host,
+    /// Whoever is behind this device: a route leads to this address alone.
+    Behind(InterfaceName),
+    /// Nobody in particular.
+    Nobody,
+}
+
+/// Who has `address` for itself: the entry that the kernel finds for it, whatever else is in the tables. Linux before 4.13 does not tell, but
+/// for the host's own addresses.
+pub(super) fn holder(kernel: &mut Kernel, address: Ipv4Addr) -> Result<Holder, KernelError> {
+    let message = question_of_entry(address);
+    let answer = match kernel.connection()?.get(RouteNetlinkMessage::GetRoute(message)) {
+        // No route leads there, or one that leads nowhere.
+        Err(KernelError::Refused { errno: Errno::ENETUNREACH | Errno::EHOSTUNREACH | Errno::EACCES | Errno::EINVAL, .. }) => {
+            return Ok(Holder::Nobody);
+        }
+        answer => answer?,
+    };
+    let header = RouteHeader::parse(&answer.body)?;
+    if u8::from(header.kind) == LOCAL {
+        return Ok(Holder::Host);
+    }
+    let alone = header.destination_prefix_length == 32 && header.flags.bits() & RTM_F_CLONED == 0;
+    match Attributes::behind(&answer.body, HEADER)?.u32(RTA_OIF)?.filter(|_| alone) {
+        Some(number) => match kernel.name_of(number) {
+            Err(error) if error.is(Errno::ENODEV) => Ok(Holder::Nobody),
+            name => name.map(Holder::Behind),
+        },
+        None => Ok(Holder::Nobody),
+    }
+}
+
+/// Asks for the entry of the tables that is for `address`.
+fn question_of_entry(address: Ipv4Addr) -> RouteMessage {
+    let mut message = RouteMessage::default();
+    message.header.address_family = AddressFamily::Inet;
+    message.header.destination_prefix_length = 32;
+    message.header.flags = RouteFlags::from_bits_retain(RTM_F_FIB_MATCH | RTM_F_LOOKUP_TABLE);
+    message.attributes.push(RouteAttribute::Destination(address.into()));
+    message
+}
+
+/// `RTN_LOCAL`
+const LOCAL: u8 = 2;
 
 /// Of a block that nobody is given addresses of (RFC 1112, section 4).
 const RESERVED: Ipv4Addr = Ipv4Addr::new(240, 0, 0, 1);
