@@ -251,6 +251,25 @@ fn temporary_addresses_go_on_working() {
     }
 }
 
+/// RFC 7217: addresses that are made of a secret of the device.
+#[test]
+fn a_device_that_makes_its_addresses_of_a_secret_can_be_bridged() {
+    let lan = Lan::usual();
+    lan.dom0.set_sysctl("net.ipv6.conf.eth0.stable_secret", "2001:db8::5ec:4e7").unwrap();
+    ip_lines(&lan.dom0, "address add 2001:db8:1::100/64 dev eth0");
+    let generation = |device: &str| {
+        let folder = format!("/proc/sys/net/ipv6/conf/{device}");
+        lan.dom0.shell(&format!("cat {folder}/addr_gen_mode {folder}/stable_secret")).unwrap()
+    };
+    let (before, addresses) = (generation("eth0"), || lan.dom0.ip("-6 -o address show scope global").unwrap());
+    assert!(before.starts_with("2\n"), "{before}");
+    for (words, device) in [("start bridge=xenbr0", "xenbr0"), ("stop bridge=xenbr0", "eth0")] {
+        lan.succeed(words);
+        assert_eq!(generation(device), before, "{words}");
+        assert!(addresses().contains("2001:db8:1::100/64"), "{words}: {}", addresses());
+    }
+}
+
 #[test]
 fn a_bridge_of_the_administrators_own_is_left_alone() {
     let lan = Lan::usual();

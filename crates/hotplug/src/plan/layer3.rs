@@ -93,6 +93,7 @@ const IPV6_KEYS: &[&str] = &[
     "rpl_seg_enabled",
     "seg6_enabled",
     "seg6_require_hmac",
+    STABLE_SECRET,
     "suppress_frag_ndisc",
     "temp_prefered_lft",
     "temp_valid_lft",
@@ -100,6 +101,9 @@ const IPV6_KEYS: &[&str] = &[
     "use_tempaddr",
 ];
 
+/// What a device makes its addresses of where they are to tell nothing of its Ethernet address (RFC 7217). One that has none cannot be told to
+/// make them so (net/ipv6/addrconf.c, `check_stable_privacy()`).
+const STABLE_SECRET: &str = "stable_secret";
 /// The setting that says how a device makes its link-local address.
 const ADDRESS_GENERATION: &str = "addr_gen_mode";
 /// `IN6_ADDR_GEN_MODE_NONE`: the kernel makes no link-local address (include/uapi/linux/if_link.h).
@@ -181,7 +185,7 @@ impl Move<'_> {
             let had = self.before.sysctls.get(&Sysctl::of_device(family, self.original, &key));
             let target = Sysctl::of_device(family, self.target, &key);
             match (had, draft.host.sysctls.get(&target)) {
-                (Some(had), Some(has)) if had != has => {
+                (Some(had), has) if has.is_some_and(|has| had != has) || has.is_none() && key.as_str() == STABLE_SECRET => {
                     let value = had.clone();
                     draft.must(Operation::WriteSysctl { sysctl: target, value });
                 }
