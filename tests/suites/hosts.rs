@@ -221,6 +221,54 @@ fn strict_reverse_path_filters() {
     }
 }
 
+/// A dom0, and guests of vif-nat with these addresses.
+fn translated(addresses: &[&str]) -> (Dom0, Vec<(Guest, Vif)>) {
+    let dom0 = Dom0::new("dom0").unwrap();
+    dom0.machine().set_sysctl("net.ipv6.conf.default.accept_dad", "0").unwrap();
+    dom0.machine().install_scripts(&Programs::ours().unwrap()).unwrap();
+    let attach = |(domain, address): (u16, &&str)| {
+        let guest = Guest::new(domain).unwrap();
+        let vif = guest.attach(&dom0, Nic::routed("vif-nat", address)).unwrap();
+        (guest, vif)
+    };
+    let guests = (1..).zip(addresses).map(attach).collect();
+    (dom0, guests)
+}
+
+#[track_caller]
+fn assert_reached(dom0: &Dom0, address: &str) {
+    dom0.machine().run("ping", ["-c1", "-W5", address]).unwrap();
+}
+
+/// vif-nat works its own end out of the guest's address: 10.5.0.137 for 10.5.0.10, and the other way round.
+#[test]
+fn a_guest_of_vif_nat_does_not_cut_another_off() {
+    let (dom0, guests) = translated(&["10.5.0.137", "10.5.0.10"]);
+    let [(first, vif), (second, other)] = guests.as_slice() else { unreachable!() };
+    let online = Outcome::of(vif.hotplug_command(Hotplug::Online).args(["gateway=10.5.0.200", "online"])).unwrap();
+    assert_eq!(online.status, Some(0), "{online}");
+    // The second time it finds all as it left it.
+    for _ in 0..2 {
+        let online = other.hotplug(Hotplug::Online).unwrap();
+        assert_eq!(online.status, Some(0), "{online}");
+    }
+    for (guest, address, gateway) in [(first, "10.5.0.137", "10.5.0.200"), (second, "10.5.0.10", "10.5.0.137")] {
+        guest.configure(0, &format!("{address}/24"), Some(gateway)).unwrap();
+        assert_reached(&dom0, address);
+    }
+    let given = Outcome::of(other.hotplug_command(Hotplug::Online).args(["gateway=10.5.0.137", "online"])).unwrap();
+    assert_sentence(&given, "10.5.0.137, is the address of the guest at vif1.0");
+
+    let (dom0, guests) = translated(&["10.5.0.10", "10.5.0.137"]);
+    let [(first, vif), (_, other)] = guests.as_slice() else { unreachable!() };
+    assert_eq!(vif.hotplug(Hotplug::Online).unwrap().status, Some(0));
+    first.configure(0, "10.5.0.10/24", Some("10.5.0.137")).unwrap();
+    let before = State::settled(dom0.machine()).unwrap();
+    assert_sentence(&other.hotplug(Hotplug::Online).unwrap(), "10.5.0.137 is an address of this host's own");
+    testbed::state::assert_same(&before, &State::settled(dom0.machine()).unwrap());
+    assert_reached(&dom0, "10.5.0.10");
+}
+
 #[test]
 fn nobody_listens_to_the_system_log() {
     all_work(prepared("rm /dev/log; rm -r /var/log/xen"));

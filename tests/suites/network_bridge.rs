@@ -1,12 +1,14 @@
 //! network-bridge as a whole: the real program on hosts made of namespaces, judged by what iproute2 shows afterwards.
 #![allow(clippy::unwrap_used)] // Helpers of tests are tests; clippy only knows the functions marked so.
 
-use std::net::SocketAddr;
+use std::net::{Ipv6Addr, SocketAddr};
 use std::process::Stdio;
 use std::time::Duration;
 
 use serde_json::Value;
+use testbed::advertisement::advertise;
 use testbed::guest::Outcome;
+use testbed::machine::wait_for;
 use testbed::probe::{Echo, TcpProbe};
 use testbed::state::State;
 
@@ -17,6 +19,8 @@ use lan::{Lan, SCRIPTS, ip_lines};
 
 /// A check that takes longer than this hangs.
 const CHECK_LIMIT: Duration = Duration::from_secs(20);
+/// A router's network, as it advertises it.
+const ADVERTISED: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 9, 0, 0, 0, 0, 0);
 
 /// Whether all that lay on `netdev` lies on `bridge` now, and nothing on its port.
 #[track_caller]
@@ -207,6 +211,7 @@ fn settings_of_the_device_move_and_come_back() {
     ip_lines(&lan.dom0, "link set eth0 promisc on allmulticast on txqueuelen 555 mtu 9000 alias uplink");
     lan.dom0.set_sysctl("net.ipv4.conf.eth0.rp_filter", "2").unwrap();
     lan.dom0.set_sysctl("net.ipv6.conf.eth0.accept_ra", "2").unwrap();
+    lan.dom0.set_sysctl("net.ipv4.conf.eth0.force_igmp_version", "2").unwrap();
     let before = lan.state();
     lan.succeed("start");
     let started = lan.state();
@@ -215,8 +220,54 @@ fn settings_of_the_device_move_and_come_back() {
     assert_eq!(started.part("links", "eth0")["txqlen"], 555);
     assert_eq!(started.part("settings", "net/ipv4/conf/eth0/rp_filter"), "2");
     assert_eq!(started.part("settings", "net/ipv6/conf/eth0/accept_ra"), "2");
+    assert_eq!(lan.dom0.shell("cat /proc/sys/net/ipv4/conf/eth0/force_igmp_version").unwrap().trim(), "2");
     lan.succeed("stop");
     lan.assert_as(&before);
+}
+
+/// Linux lets temporary addresses (RFC 8981) go with the one they are made from since 6.13, and takes them from nobody but itself: on the
+/// bridge they are as others.
+#[test]
+fn temporary_addresses_go_on_working() {
+    let lan = Lan::usual();
+    lan.dom0.set_sysctl("net.ipv6.conf.eth0.use_tempaddr", "2").unwrap();
+    lan.router.set_sysctl("net.ipv6.conf.all.forwarding", "1").unwrap();
+    let addresses = |words: &str| -> Vec<String> {
+        let text = lan.dom0.ip(&format!("-6 -o address show scope global {words}")).unwrap();
+        text.lines().map(|line| line.split_whitespace().nth(3).unwrap().to_owned()).collect()
+    };
+    wait_for("a temporary address", CHECK_LIMIT, || {
+        // It cannot speak before it has its link-local address.
+        let _ = lan.router.inside(|| advertise("eth0", ADVERTISED))?;
+        Ok(!addresses("temporary -tentative").is_empty())
+    })
+    .unwrap();
+    let before = addresses("");
+    assert_eq!(before.len(), 2);
+    for words in ["start", "stop", "start netdev=eth0 bridge=xenbr0", "stop bridge=xenbr0"] {
+        lan.succeed(words);
+        let after = addresses("");
+        assert!(before.iter().all(|address| after.contains(address)), "{words}: {before:?} became {after:?}");
+    }
+}
+
+/// RFC 7217: addresses that are made of a secret of the device.
+#[test]
+fn a_device_that_makes_its_addresses_of_a_secret_can_be_bridged() {
+    let lan = Lan::usual();
+    lan.dom0.set_sysctl("net.ipv6.conf.eth0.stable_secret", "2001:db8::5ec:4e7").unwrap();
+    ip_lines(&lan.dom0, "address add 2001:db8:1::100/64 dev eth0");
+    let generation = |device: &str| {
+        let folder = format!("/proc/sys/net/ipv6/conf/{device}");
+        lan.dom0.shell(&format!("cat {folder}/addr_gen_mode {folder}/stable_secret")).unwrap()
+    };
+    let (before, addresses) = (generation("eth0"), || lan.dom0.ip("-6 -o address show scope global").unwrap());
+    assert!(before.starts_with("2\n"), "{before}");
+    for (words, device) in [("start bridge=xenbr0", "xenbr0"), ("stop bridge=xenbr0", "eth0")] {
+        lan.succeed(words);
+        assert_eq!(generation(device), before, "{words}");
+        assert!(addresses().contains("2001:db8:1::100/64"), "{words}: {}", addresses());
+    }
 }
 
 #[test]
@@ -321,7 +372,10 @@ fn what_cannot_be_done_is_refused_in_one_sentence() {
     let lan = Lan::new(&["eth0", "enp0s31f6abcdef"]);
     ip_lines(&lan.dom0, "link set eth0 up\naddress add 192.168.1.100/24 dev eth0\nlink add taken type veth peer name other");
     ip_lines(&lan.dom0, "link add br0 address 02:00:00:00:00:01 type bridge\nlink set other master br0");
+    ip_lines(&lan.dom0, "tuntap add tun0 mode tun\nlink property add dev eth0 altname enp7s0");
     for (words, sentence) in [
+        ("start netdev=tun0", "tun0 has no Ethernet address"),
+        ("start netdev=enp7s0", "netdev=eth0"),
         ("start netdev=eth0 bridge=taken", "taken exists already"),
         ("start netdev=eth0 bridge=br0", "br0 exists already"),
         ("start netdev=eth0 bridge=peth0", "peth0"),

@@ -132,6 +132,16 @@ fn settings_of_single_devices_and_redirects_come_back() {
 }
 
 #[test]
+fn stop_tells_what_was_started_with_other_words() {
+    let lan = usual();
+    succeed(&lan, "network-nat start bridge=br0 address=192.168.2.1/24");
+    let started = lan.state();
+    let outcome = Outcome::of(&mut command(&lan, "network-nat stop")).unwrap();
+    assert!(outcome.status == Some(0) && outcome.stderr.contains("`network-nat stop netdev=eth0 bridge=br0`"), "{outcome}");
+    lan.assert_as(&started);
+}
+
+#[test]
 fn stop_without_start_changes_nothing() {
     let lan = usual();
     lan.dom0.set_sysctl("net.ipv4.ip_forward", "1").unwrap();

@@ -578,6 +578,8 @@ impl Rule {
 pub enum NeighbourKind {
     /// The Ethernet address of a neighbour, set by hand and never asked for again.
     Permanent(MacAddress),
+    /// The same, of a neighbour that is never asked whether it is still there, and that the kernel may forget (`nud noarp`).
+    NoArp(MacAddress),
     /// Requests for this address are answered on the device (`ip neigh add proxy`).
     Proxy,
 }

@@ -41,6 +41,13 @@ impl MacAddress {
         Self([first & 0xfe | 0x02, second, third, fourth, fifth, sixth])
     }
 
+    /// Whether it stands for many (IEEE 802, the I/G bit): a group, or everybody.
+    #[must_use]
+    pub const fn is_group(self) -> bool {
+        let [first, ..] = self.0;
+        first & 1 != 0
+    }
+
     /// The six bytes, first on the wire first.
     #[must_use]
     pub const fn octets(self) -> [u8; 6] {

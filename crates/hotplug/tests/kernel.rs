@@ -151,6 +151,7 @@ const RICH_HOST: &str = "
     -6 rule add oif eth0 table 100 priority 1003
     neigh add 192.168.1.3 lladdr 00:16:3e:00:01:03 nud permanent dev eth0
     neigh add 2001:db8:1::3 lladdr 00:16:3e:00:01:03 nud permanent dev eth0
+    neigh add 192.168.1.4 lladdr 00:16:3e:00:01:04 nud noarp dev eth0
     neigh add proxy 192.168.1.77 dev eth0
     neigh add proxy 2001:db8:1::77 dev eth0";
 
@@ -662,6 +663,12 @@ fn rules_and_neighbours_change_as_foretold() {
         case("a rule for IPv6 goes", |host| Operation::DeleteRule(rule_of(host, 1003))),
         case("a neighbour comes", move |_| Operation::AddNeighbour(neighbour("192.168.1.9", NeighbourKind::Permanent(mac)))),
         case("a neighbour changes", move |_| Operation::AddNeighbour(neighbour("192.168.1.3", NeighbourKind::Permanent(mac)))),
+        case("a neighbour that is never asked comes", move |_| {
+            Operation::AddNeighbour(neighbour("2001:db8:1::9", NeighbourKind::NoArp(mac)))
+        }),
+        case("a neighbour that is never asked goes", move |_| {
+            Operation::DeleteNeighbour(neighbour("192.168.1.4", NeighbourKind::NoArp("00:16:3e:00:01:04".parse().unwrap())))
+        }),
         case("a proxy comes", move |_| Operation::AddNeighbour(neighbour("2001:db8:1::9", NeighbourKind::Proxy))),
         case("a neighbour goes", |host| Operation::DeleteNeighbour(host.neighbours[0].clone())),
         case("a proxy goes", move |_| Operation::DeleteNeighbour(neighbour("192.168.1.77", NeighbourKind::Proxy))),
@@ -718,6 +725,24 @@ const ADVERTISED: &str =
     "-6 route delete default via fe80::1 dev eth0 metric 1024\nsysctl net/ipv6/conf/eth0/accept_ra_from_local=1\nadvertise wire0";
 /// The same, and eth0 listens though it be a router.
 const LISTENING: &str = "sysctl net/ipv6/conf/eth0/accept_ra_from_local=1\nadvertise wire0\nsysctl net/ipv6/conf/eth0/accept_ra=2";
+
+/// Guests come and go while a host's routes are read: a route over a device that goes meanwhile is no reason to give up.
+#[test]
+fn routes_can_be_read_while_devices_go() {
+    const READINGS: u32 = 1500;
+    in_namespace(|| {
+        let churn = "while :; do
+            for n in 1 2 3 4 5 6 7 8; do echo link add c$n up type veth peer name d$n; echo route add 10.7.$n.0/24 dev c$n; done | ip -force -batch - 2>/dev/null
+            for n in 1 2 3 4 5 6 7 8; do echo link delete c$n; done | ip -force -batch - 2>/dev/null
+        done";
+        let mut child = Command::new("sh").args(["-c", churn]).spawn().unwrap();
+        let read: Vec<_> = (0..READINGS).map(|_| System::open().default_routes().map_err(|error| error.to_string())).collect();
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let failed: Vec<_> = read.iter().filter(|routes| routes.is_err()).collect();
+        assert!(failed.is_empty(), "{} of {READINGS} readings failed: {:?}", failed.len(), failed[0]);
+    });
+}
 
 #[test]
 fn store_changes_as_foretold() {

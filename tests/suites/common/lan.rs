@@ -120,6 +120,7 @@ const RICH: &str = "
     address add 2001:db8:7::100/64 dev eth1
     neigh add 192.168.1.3 lladdr 00:16:3e:00:01:03 nud permanent dev eth0
     neigh add 2001:db8:1::3 lladdr 00:16:3e:00:01:03 nud permanent dev eth0
+    neigh add 192.168.1.4 lladdr 00:16:3e:00:01:04 nud noarp dev eth0
     neigh add proxy 192.168.1.77 dev eth0
     neigh add proxy 2001:db8:1::77 dev eth0
     rule add iif eth0 table 100 priority 1000

@@ -130,6 +130,10 @@ impl Host {
     fn write_sysctl(&mut self, sysctl: &Sysctl, value: &str) {
         let old = self.sysctls.insert(sysctl.clone(), value.to_owned());
         let off = value == "0";
+        if let ("stable_secret", Some(device), Ok(mode)) = (sysctl.key(), sysctl.device(), SysctlKey::new("addr_gen_mode")) {
+            // addrconf_sysctl_stable_secret(): with it the device is told to use it (`IN6_ADDR_GEN_MODE_STABLE_PRIVACY`).
+            self.sysctls.insert(Sysctl::of_device(Family::V6, device, &mode), "2".to_owned());
+        }
         if sysctl.key() != "forwarding" || *sysctl == sysctl.for_new_devices() || old.as_deref() == Some(value) {
             return;
         }
@@ -325,7 +329,8 @@ impl Host {
     /// `neigh_carrier_down()` (net/core/neighbour.c). Its permanent entries stay.
     fn lose_carrier_without_ports(&mut self, bridge: &InterfaceName) {
         if self.ports_of(bridge).all(|port| port.state == AdminState::Down) {
-            self.neighbours.retain(|neighbour| neighbour.device != *bridge || neighbour.kind != NeighbourKind::Proxy);
+            self.neighbours
+                .retain(|neighbour| neighbour.device != *bridge || matches!(neighbour.kind, NeighbourKind::Permanent(_)));
         }
     }
 

@@ -458,6 +458,7 @@ impl fmt::Display for Neighbour {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.kind {
             NeighbourKind::Permanent(mac) => write!(f, "{} lladdr {mac} nud permanent dev {}", self.address, self.device),
+            NeighbourKind::NoArp(mac) => write!(f, "{} lladdr {mac} nud noarp dev {}", self.address, self.device),
             NeighbourKind::Proxy => write!(f, "proxy {} dev {}", self.address, self.device),
         }
     }

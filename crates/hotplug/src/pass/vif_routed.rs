@@ -1,5 +1,6 @@
 //! One pass of vif-route or vif-nat.
 
+use std::net::Ipv4Addr;
 use std::path::Path;
 
 use super::vif::{self, Asked, Decision, Hooks};
@@ -12,12 +13,12 @@ use crate::plan::Refusal;
 use crate::plan::vif_routed::{self as recipe, Memory, Surroundings};
 use crate::report::{Report, Trouble};
 use crate::request::antispoof::{Addresses, ROUTED_NETWORK, TRANSLATED_NETWORK};
-use crate::request::routed::{Routed, RoutedWords, Routing};
+use crate::request::routed::{Routed, RoutedWords, Routing, other_ends, router_of};
 use crate::request::vif::Coming;
-use crate::system::System;
 use crate::system::dhcp::{self, About, find_server};
 use crate::system::lock::{self, Lock, LockName};
 use crate::system::state::{StateError, run_directory, state_path, sweep_beside};
+use crate::system::{Holder, System};
 
 /// Calls of vif-route: makes a guest's interface a link of its own, with a route for each of the guest's addresses.
 ///
@@ -72,7 +73,7 @@ fn comes(asked: &Asked<'_>, system: &mut System, routing: Routing, memory: Optio
         gatewaydev: asked.value(asked.keys.gatewaydev.as_deref(), "gatewaydev"),
         mac: asked.keys.mac.as_deref(),
     };
-    let routed = Routed::new(asked.vif.clone(), routing, &words)?;
+    let mut routed = Routed::new(asked.vif.clone(), routing, &words)?;
     let wish = match routing {
         Routing::Plain => DhcpWish::No,
         Routing::Translated => DhcpWish::parse(variable("dhcp"))?,
@@ -82,6 +83,7 @@ fn comes(asked: &Asked<'_>, system: &mut System, routing: Routing, memory: Optio
         sweep(memory);
     }
     let mut host = observe(asked, system, memory)?;
+    keep_clear_of_others(&mut routed, system)?;
     if let Some(name) = asked.vif.leftover(&host).map(|link| link.name.clone()) {
         for sysctl in recipe::settings_of(&routed, &name) {
             system.note_setting_of_seen(&mut host, sysctl)?;
@@ -110,6 +112,40 @@ fn comes(asked: &Asked<'_>, system: &mut System, routing: Routing, memory: Optio
         format!("vlan={} of {} is of no use: VLANs are for ports of a bridge", shortened(vlan).escape_default(), asked.vif.device)
     }));
     Ok(Decision { plan, host, lock })
+}
+
+/// vif-nat works dom0's end of a link out of the guest's address. It may be another guest's, or the guest's that of a link which is there:
+/// one of the two would be cut off.
+fn keep_clear_of_others(routed: &mut Routed, system: &mut System) -> Result<(), Trouble> {
+    let (Some(guest), Routing::Translated) = (routed.first_ipv4(), routed.routing) else { return Ok(()) };
+    if system.holder(guest)? == Holder::Host {
+        return Err(Refusal::plain(format!(
+            "the guest's address {guest} is an address of this host's own, perhaps its end of another guest's link: give the guest another one with ip=, or the other link another end with gateway="
+        ))
+        .into());
+    }
+    let usual = routed.gateways.ipv4.unwrap_or_else(|| router_of(guest, routed.subnet));
+    let Some(other) = other_guest_at(usual, routed, system)? else { return Ok(()) };
+    if routed.gateways.ipv4.is_none() {
+        for end in other_ends(guest, routed.subnet) {
+            if other_guest_at(end, routed, system)?.is_none() {
+                routed.gateways.ipv4 = Some(end);
+                return Ok(());
+            }
+        }
+    }
+    Err(Refusal::plain(format!(
+        "this host's end of the link, {usual}, is the address of the guest at {other}: name another one with gateway="
+    ))
+    .into())
+}
+
+/// The link of another guest that has `address`.
+fn other_guest_at(address: Ipv4Addr, routed: &Routed, system: &mut System) -> Result<Option<InterfaceName>, Trouble> {
+    Ok(match system.holder(address)? {
+        Holder::Behind(device) if !routed.vif.names().any(|own| *own == device) => Some(device),
+        _ => None,
+    })
 }
 
 fn goes(asked: &Asked<'_>, system: &mut System, routing: Routing, memory: Option<&Memory>) -> Result<Decision, Trouble> {

@@ -14,6 +14,7 @@ const IPV4_KEYS: &[&str] = &[
     "accept_source_route",
     "arp_accept",
     "arp_announce",
+    "arp_evict_nocarrier",
     "arp_filter",
     "arp_ignore",
     "arp_notify",
@@ -22,9 +23,13 @@ const IPV4_KEYS: &[&str] = &[
     "disable_xfrm",
     "drop_gratuitous_arp",
     "drop_unicast_in_l2_multicast",
+    "force_igmp_version",
     "forwarding",
+    "igmpv2_unsolicited_report_interval",
+    "igmpv3_unsolicited_report_interval",
     "ignore_routes_with_linkdown",
     "log_martians",
+    "medium_id",
     "promote_secondaries",
     "proxy_arp",
     "proxy_arp_pvlan",
@@ -34,6 +39,7 @@ const IPV4_KEYS: &[&str] = &[
     "send_redirects",
     "shared_media",
     "src_valid_mark",
+    "tag",
 ];
 const IPV6_KEYS: &[&str] = &[
     "accept_dad",
@@ -41,6 +47,7 @@ const IPV6_KEYS: &[&str] = &[
     "accept_ra_defrtr",
     "accept_ra_from_local",
     "accept_ra_min_hop_limit",
+    "accept_ra_min_lft",
     "accept_ra_mtu",
     "accept_ra_pinfo",
     "accept_ra_rt_info_max_plen",
@@ -57,21 +64,36 @@ const IPV6_KEYS: &[&str] = &[
     "drop_unicast_in_l2_multicast",
     "drop_unsolicited_na",
     "enhanced_dad",
+    "force_forwarding",
+    "force_mld_version",
     "forwarding",
     "hop_limit",
     "ignore_routes_with_linkdown",
+    "ioam6_enabled",
+    "ioam6_id",
+    "ioam6_id_wide",
     "keep_addr_on_down",
     "max_addresses",
     "max_desync_factor",
+    "mldv1_unsolicited_report_interval",
+    "mldv2_unsolicited_report_interval",
+    "ndisc_evict_nocarrier",
     "ndisc_notify",
+    "ndisc_tclass",
     "optimistic_dad",
     "proxy_ndp",
     "ra_defrtr_metric",
+    "ra_honor_pio_life",
+    "ra_honor_pio_pflag",
     "regen_max_retry",
     "router_solicitation_delay",
     "router_solicitation_interval",
     "router_solicitation_max_interval",
     "router_solicitations",
+    "rpl_seg_enabled",
+    "seg6_enabled",
+    "seg6_require_hmac",
+    STABLE_SECRET,
     "suppress_frag_ndisc",
     "temp_prefered_lft",
     "temp_valid_lft",
@@ -79,6 +101,9 @@ const IPV6_KEYS: &[&str] = &[
     "use_tempaddr",
 ];
 
+/// What a device makes its addresses of where they are to tell nothing of its Ethernet address (RFC 7217). One that has none cannot be told to
+/// make them so (net/ipv6/addrconf.c, `check_stable_privacy()`).
+const STABLE_SECRET: &str = "stable_secret";
 /// The setting that says how a device makes its link-local address.
 const ADDRESS_GENERATION: &str = "addr_gen_mode";
 /// `IN6_ADDR_GEN_MODE_NONE`: the kernel makes no link-local address (include/uapi/linux/if_link.h).
@@ -160,7 +185,7 @@ impl Move<'_> {
             let had = self.before.sysctls.get(&Sysctl::of_device(family, self.original, &key));
             let target = Sysctl::of_device(family, self.target, &key);
             match (had, draft.host.sysctls.get(&target)) {
-                (Some(had), Some(has)) if had != has => {
+                (Some(had), has) if has.is_some_and(|has| had != has) || has.is_none() && key.as_str() == STABLE_SECRET => {
                     let value = had.clone();
                     draft.must(Operation::WriteSysctl { sysctl: target, value });
                 }
@@ -228,8 +253,7 @@ impl Move<'_> {
         for neighbour in neighbours {
             draft.must(Operation::DeleteNeighbour(neighbour));
         }
-        let addresses: Vec<_> = draft.host.addresses_of(self.source).rev().cloned().collect();
-        for address in addresses {
+        for address in youngest_first(&draft.host, self.source) {
             draft.must(Operation::DeleteAddress(address));
         }
     }
@@ -265,13 +289,19 @@ impl Move<'_> {
     }
 }
 
+/// The addresses of a device in the order in which they can go one by one: an IPv4 address takes the later ones of its network with it, and
+/// one that temporary IPv6 addresses are made from takes those with it (Linux 6.13; net/ipv6/addrconf.c, `delete_tempaddrs()`).
+fn youngest_first(host: &Host, device: &InterfaceName) -> Vec<Address> {
+    let of_family = |family| host.addresses_of(device).filter(move |address| address.family() == family).cloned();
+    of_family(Family::V4).rev().chain(of_family(Family::V6)).collect()
+}
+
 /// What is missing after all in the host as it was found after a move, compared with what was wanted. Only adds to `target`, and only
 /// takes away from `source`: what others have changed meanwhile is theirs.
 #[must_use]
 pub fn settle(found: &Host, wanted: &Host, source: &InterfaceName, target: &InterfaceName) -> Vec<Operation> {
     let mut draft = Draft::new(found);
-    let left: Vec<_> = found.addresses_of(source).rev().cloned().collect();
-    for address in left {
+    for address in youngest_first(found, source) {
         draft.must(Operation::DeleteAddress(address));
     }
     let missing: Vec<_> = wanted

@@ -148,6 +148,11 @@ pub fn judge_start(asked: &Asked, names: &Names, host: &Host) -> Result<Verdict,
     if netdev.as_str() == "lo" {
         return Err(Refusal::plain("lo cannot be bridged: name a physical device with netdev="));
     }
+    if link.mac.is_none() {
+        return Err(Refusal::plain(format!(
+            "{netdev} has no Ethernet address, as a tunnel has none, and cannot be the port of a bridge: name the card behind it with netdev="
+        )));
+    }
     if bridge != netdev && host.link(bridge).is_some() {
         return Err(Refusal::plain(format!(
             "a device called {bridge} exists already: choose another bridge=, or make {netdev} its port yourself (ip link set {netdev} master {bridge})"

@@ -128,6 +128,18 @@ impl Routed {
     }
 }
 
+/// Other ends for dom0, in the order in which they are tried, where the usual one is another guest's address: the guest's neighbours in its
+/// network, or in its /24, from above.
+pub fn other_ends(guest: Ipv4Addr, subnet: Option<Ipv4Network>) -> impl Iterator<Item = Ipv4Addr> {
+    const TRIED: usize = 32;
+    let [a, b, c, _] = guest.octets();
+    let (first, last) = match subnet.filter(|subnet| subnet.prefix() <= 30 && subnet.contains(guest)) {
+        Some(subnet) => (u32::from(subnet.network()), u32::from(subnet.broadcast())),
+        None => (u32::from(Ipv4Addr::new(a, b, c, 0)), u32::from(Ipv4Addr::new(a, b, c, 255))),
+    };
+    (first..last).skip(1).rev().map(Ipv4Addr::from).filter(move |end| *end != guest).take(TRIED)
+}
+
 /// Whether a network is one address.
 #[must_use]
 pub fn is_single(network: &IpNetwork) -> bool {

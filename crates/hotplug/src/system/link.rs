@@ -62,9 +62,12 @@ pub(super) struct Seen {
 }
 
 impl Seen {
-    /// The device with its master's name.
+    /// The device with its master's name. A master that is gone since has let it go.
     pub fn into_link(self, kernel: &mut Kernel) -> Result<Link, KernelError> {
-        let master = self.master.map(|number| kernel.name_of(number)).transpose()?;
+        let master = match self.master.map(|number| kernel.name_of(number)).transpose() {
+            Err(error) if error.is(Errno::ENODEV) => None,
+            master => master?,
+        };
         Ok(Link { master, ..self.link })
     }
 
@@ -226,6 +229,15 @@ pub(super) fn is_there(name: &InterfaceName) -> bool {
     let asked = socket(AddressFamily::Unix, SockType::Datagram, SockFlag::SOCK_CLOEXEC, None)
         .and_then(|any| setsockopt(&any, sockopt::BindToDevice, &name.as_str().into()));
     asked != Err(Errno::ENODEV)
+}
+
+/// The name of the device that has `second` as another name (`IFLA_ALT_IFNAME`, Linux 5.5).
+pub(super) fn first_name(kernel: &mut Kernel, second: &InterfaceName) -> Result<Option<InterfaceName>, KernelError> {
+    let answer = kernel.connection()?.get(request(0, Some(LinkAttribute::IfName(second.as_str().to_owned()))));
+    match answer {
+        Err(error) if error.is(Errno::ENODEV) => Ok(None),
+        answer => Ok(Seen::parse(&answer?)?.map(|seen| seen.name).filter(|first| first != second)),
+    }
 }
 
 /// Whether a guest can send by a device.

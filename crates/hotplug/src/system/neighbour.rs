@@ -32,13 +32,26 @@ pub(super) struct Seen {
     flags: NeighbourFlags,
 }
 
+impl Seen {
+    /// What somebody has said of the neighbour by hand. The kernel's own entries for groups and for everybody are `NOARP` as well
+    /// (net/ipv4/arp.c, `arp_constructor()`).
+    fn kind(&self) -> Option<NeighbourKind> {
+        let mac = self.mac?;
+        match self.state {
+            NeighbourState::Permanent => Some(NeighbourKind::Permanent(mac)),
+            NeighbourState::Noarp if !mac.is_group() => Some(NeighbourKind::NoArp(mac)),
+            _ => None,
+        }
+    }
+}
+
 /// The entries of one device that somebody set by hand, in the kernel's order.
 pub(super) fn list(kernel: &mut Kernel, device: &InterfaceName) -> Result<Vec<Neighbour>, KernelError> {
     let number = kernel.number_of(device)?;
     let mut list = vec![];
     for seen in table(kernel, number, NeighbourFlags::empty())? {
-        if let (NeighbourState::Permanent, Some(mac)) = (seen.state, seen.mac) {
-            list.push(Neighbour { device: device.clone(), address: seen.address, kind: NeighbourKind::Permanent(mac) });
+        if let Some(kind) = seen.kind() {
+            list.push(Neighbour { device: device.clone(), address: seen.address, kind });
         }
     }
     // The kernel keeps what it answers for others in a table of its own, which is read only when asked for.
@@ -103,11 +116,13 @@ pub(super) fn delete(kernel: &mut Kernel, neighbour: &Neighbour) -> Result<(), K
 
 fn identified(kernel: &mut Kernel, neighbour: &Neighbour) -> Result<NeighbourMessage, KernelError> {
     let mut message = entry(kernel.number_of(&neighbour.device)?, neighbour.address);
+    let mut state = |state, mac: MacAddress| {
+        message.header.state = state;
+        message.attributes.push(NeighbourAttribute::LinkLayerAddress(mac.octets().to_vec()));
+    };
     match neighbour.kind {
-        NeighbourKind::Permanent(mac) => {
-            message.header.state = NeighbourState::Permanent;
-            message.attributes.push(NeighbourAttribute::LinkLayerAddress(mac.octets().to_vec()));
-        }
+        NeighbourKind::Permanent(mac) => state(NeighbourState::Permanent, mac),
+        NeighbourKind::NoArp(mac) => state(NeighbourState::Noarp, mac),
         NeighbourKind::Proxy => message.header.flags = NeighbourFlags::Proxy,
     }
     Ok(message)

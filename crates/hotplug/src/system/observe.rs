@@ -1,7 +1,7 @@
 //! Looking at the host. Nothing here changes it.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
 use std::time::Duration;
 
@@ -9,6 +9,7 @@ use nix::errno::Errno;
 
 use super::connection::KernelError;
 use super::link::{self, Which};
+use super::route::Holder;
 use super::{System, SystemError, address, bridge_port, file, neighbour, route, rule, sysctl};
 use crate::host::{Address, Family, Host, Link, LiveRename, Route, VlanFiltering};
 use crate::interface_name::InterfaceName;
@@ -55,6 +56,15 @@ impl System {
     /// Those of `names` that are still to be looked at where their device is to go: what is gone, or about to be, is not waited for.
     pub fn left_of<'a>(names: impl Iterator<Item = &'a InterfaceName>) -> Vec<InterfaceName> {
         names.filter(|name| link::is_there(name)).cloned().collect()
+    }
+
+    /// The name of the device that has `second` as another name, if there is one.
+    ///
+    /// # Errors
+    /// When the kernel does not tell.
+    pub fn first_name(&mut self, second: &InterfaceName) -> Result<Option<InterfaceName>, SystemError> {
+        let name = link::first_name(&mut self.kernel, second);
+        name.map_err(SystemError::in_act(format!("looking for a device with the second name {second}")))
     }
 
     /// Every bridge, in the kernel's order, which is that of their numbers.
@@ -141,6 +151,14 @@ impl System {
     /// When the kernel does not tell.
     pub fn default_routes(&mut self) -> Result<Vec<Route>, SystemError> {
         route::list_default(&mut self.kernel).map_err(SystemError::in_act("listing the default routes"))
+    }
+
+    /// Who has an IPv4 address for itself.
+    ///
+    /// # Errors
+    /// When the kernel does not tell.
+    pub fn holder(&mut self, address: Ipv4Addr) -> Result<Holder, SystemError> {
+        route::holder(&mut self.kernel, address).map_err(SystemError::in_act(format!("looking who has {address}")))
     }
 
     /// The device by which packets to `address` leave; nothing when no route leads there.

@@ -106,11 +106,7 @@ pub(super) fn device_towards(kernel: &mut Kernel, address: IpAddr) -> Result<Opt
 /// The device of the IPv4 default route, as the kernel finds it for an address that no network has: one question, however long the
 /// table is. Nothing where that does not tell: no such route, several ways, or a policy rule that leads elsewhere.
 pub(super) fn default_device(kernel: &mut Kernel) -> Result<Option<InterfaceName>, KernelError> {
-    let mut message = RouteMessage::default();
-    message.header.address_family = AddressFamily::Inet;
-    message.header.destination_prefix_length = 32;
-    message.header.flags = RouteFlags::from_bits_retain(RTM_F_FIB_MATCH | RTM_F_LOOKUP_TABLE);
-    message.attributes.push(RouteAttribute::Destination(RESERVED.into()));
+    let message = question_of_entry(RESERVED);
     let answer = match kernel.connection()?.get(RouteNetlinkMessage::GetRoute(message)) {
         Err(error) if error.is(Errno::ENETUNREACH) || error.is(Errno::EHOSTUNREACH) => return Ok(None),
         answer => answer?,
@@ -124,22 +120,99 @@ pub(super) fn default_device(kernel: &mut Kernel) -> Result<Option<InterfaceName
     }
 }
 
+/// Who has an address for itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Holder {
+    /// This host.
+    Host,
+    /// Whoever is behind this device: a route leads to this address alone.
+    Behind(InterfaceName),
+    /// Nobody in particular.
+    Nobody,
+}
+
+/// Who has `address` for itself: the entry that the kernel finds for it, whatever else is in the tables. Linux before 4.13 does not tell, but
+/// for the host's own addresses.
+pub(super) fn holder(kernel: &mut Kernel, address: Ipv4Addr) -> Result<Holder, KernelError> {
+    let message = question_of_entry(address);
+    let answer = match kernel.connection()?.get(RouteNetlinkMessage::GetRoute(message)) {
+        // No route leads there, or one that leads nowhere.
+        Err(KernelError::Refused { errno: Errno::ENETUNREACH | Errno::EHOSTUNREACH | Errno::EACCES | Errno::EINVAL, .. }) => {
+            return Ok(Holder::Nobody);
+        }
+        answer => answer?,
+    };
+    let header = RouteHeader::parse(&answer.body)?;
+    if u8::from(header.kind) == LOCAL {
+        return Ok(Holder::Host);
+    }
+    let alone = header.destination_prefix_length == 32 && header.flags.bits() & RTM_F_CLONED == 0;
+    match Attributes::behind(&answer.body, HEADER)?.u32(RTA_OIF)?.filter(|_| alone) {
+        Some(number) => match kernel.name_of(number) {
+            Err(error) if error.is(Errno::ENODEV) => Ok(Holder::Nobody),
+            name => name.map(Holder::Behind),
+        },
+        None => Ok(Holder::Nobody),
+    }
+}
+
+/// Asks for the entry of the tables that is for `address`.
+fn question_of_entry(address: Ipv4Addr) -> RouteMessage {
+    let mut message = RouteMessage::default();
+    message.header.address_family = AddressFamily::Inet;
+    message.header.destination_prefix_length = 32;
+    message.header.flags = RouteFlags::from_bits_retain(RTM_F_FIB_MATCH | RTM_F_LOOKUP_TABLE);
+    message.attributes.push(RouteAttribute::Destination(address.into()));
+    message
+}
+
+/// `RTN_LOCAL`
+const LOCAL: u8 = 2;
+
 /// Of a block that nobody is given addresses of (RFC 1112, section 4).
 const RESERVED: Ipv4Addr = Ipv4Addr::new(240, 0, 0, 1);
 
+/// How often the tables are read again because a device went under the reading: guests come and go.
+const DUMP_ATTEMPTS: usize = 20;
+
 fn dump(kernel: &mut Kernel, filter: &RouteAttribute) -> Result<Vec<Route>, KernelError> {
+    for _ in 1..DUMP_ATTEMPTS {
+        match dump_once(kernel, filter) {
+            // Its routes go with it, so they are not in the tables any more (net/core/dev.c, `unregister_netdevice_many()`).
+            Err(Unread::DeviceGone) => {}
+            Err(Unread::Failed(error)) => return Err(error),
+            Ok(list) => return Ok(list),
+        }
+    }
+    dump_once(kernel, filter).map_err(|unread| match unread {
+        Unread::DeviceGone => KernelError::Broken(format!("devices went during each of {DUMP_ATTEMPTS} readings of the routes")),
+        Unread::Failed(error) => error,
+    })
+}
+
+/// Why the tables could not be read.
+enum Unread {
+    /// A device that a route leads over is gone since.
+    DeviceGone,
+    /// For another reason.
+    Failed(KernelError),
+}
+
+fn dump_once(kernel: &mut Kernel, filter: &RouteAttribute) -> Result<Vec<Route>, Unread> {
     let mut list = vec![];
     for (family, number) in [(Family::V4, AddressFamily::Inet), (Family::V6, AddressFamily::Inet6)] {
         let mut message = RouteMessage::default();
         message.header.address_family = number;
         message.attributes.push(filter.clone());
-        let entries = match kernel.connection()?.dump(RouteNetlinkMessage::GetRoute(message)) {
+        let connection = kernel.connection().map_err(Unread::Failed)?;
+        let entries = match connection.dump(RouteNetlinkMessage::GetRoute(message)) {
             // The table has never been used (net/ipv4/fib_frontend.c, inet_dump_fib()).
             Err(error) if error.is(Errno::ENOENT) => vec![],
-            entries => entries?,
+            entries => entries.map_err(Unread::Failed)?,
         };
         for entry in entries {
-            list.extend(parse(kernel, &entry, family, filter)?);
+            let route = parse(kernel, &entry, family, filter);
+            list.extend(route.map_err(|error| if error.is(Errno::ENODEV) { Unread::DeviceGone } else { Unread::Failed(error) })?);
         }
     }
     Ok(list)

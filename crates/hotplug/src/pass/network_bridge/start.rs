@@ -25,6 +25,7 @@ pub(super) fn start(session: &mut Session<'_>, asked: &Asked) -> Result<Report, 
     let netdev = recipe::choose_netdev(asked, &routes)?;
     let names = Names::new(netdev, asked.bridge.clone())?;
     let around = surroundings(session.system, asked, &names)?;
+    refuse_second_name(session.system, &names, &around)?;
     if let Verdict::Nothing(why) = recipe::judge_start(asked, &names, &around)? {
         let bridges = around.links.iter().filter(|link| link.is_bridge()).map(|link| &link.name);
         session.keep_antispoof(bridges)?;
@@ -32,13 +33,14 @@ pub(super) fn start(session: &mut Session<'_>, asked: &Asked) -> Result<Report, 
     }
     refuse_network_root(session.system, &names)?;
     let source = address_source(session, &names, &around)?;
+    // A router that is asked may take its time, and what lies on the device may change meanwhile: it is looked at afterwards.
+    let check = if session.is_dry_run() { None } else { router_to_check(session, &names, &routes)? };
     let host = observe_with_forwarding(session.system, std::slice::from_ref(&names.netdev), &names.bridge)?;
     refuse_stray_client(session, &names, &host)?;
     recipe::judge_routes(&names.netdev, &host)?;
     if session.is_dry_run() {
         return Ok(session.show(&recipe::start(&names, &host), &host));
     }
-    let check = router_to_check(session, &names, &routes)?;
     let Some(folder) = session.folder.clone() else { return carry_out(session, &names, host, source, check) };
     let word = session.request.antispoof;
     let _watchdog = session.watched(&names);
@@ -55,6 +57,20 @@ fn surroundings(system: &mut System, asked: &Asked, names: &Names) -> Result<Hos
         links.extend(system.bridges()?);
     }
     Ok(Host { links, ..Host::default() })
+}
+
+/// Tools find a device by its second names (`ip link property add … altname`) as well; everything here goes by the first.
+fn refuse_second_name(system: &mut System, names: &Names, around: &Host) -> Result<(), Trouble> {
+    let Names { netdev, port, .. } = names;
+    if around.link(netdev).is_some() || around.link(port).is_some() {
+        return Ok(());
+    }
+    match system.first_name(netdev)? {
+        None => Ok(()),
+        Some(first) => {
+            Err(Refusal::plain(format!("{netdev} is a second name of {first}: call it by its first, netdev={first}")).into())
+        }
+    }
 }
 
 fn refuse_network_root(system: &mut System, names: &Names) -> Result<(), Trouble> {
