@@ -118,7 +118,7 @@ fn below(folder: &Path) -> Vec<PathBuf> {
 
 /// A record's name without the number of the network namespace in it.
 fn without_namespace(name: &str) -> String {
-    let parts = name.split('/').filter(|part| !part.strip_prefix("netns-").is_some_and(|number| number.parse::<u64>().is_ok()));
+    let parts = name.split('/').filter(|part| part.strip_prefix("netns-").is_none_or(|number| number.parse::<u64>().is_err()));
     parts.collect::<Vec<_>>().join("/")
 }
 
