@@ -590,7 +590,9 @@ fn many_calls_at_the_same_time_leave_no_trace() {
         for child in children.drain(..) {
             let output = child.wait_with_output().unwrap();
             let told = String::from_utf8_lossy(&output.stderr);
-            assert!(output.status.success() && told.is_empty(), "{word}: {}: {told}", output.status);
+            // Of two starts with the same words the second stop finds nothing, and is told what still goes on.
+            let is_second = word == "stop" && told.contains("has not been started with these words: nothing to stop");
+            assert!(output.status.success() && (told.is_empty() || is_second), "{word}: {}: {told}", output.status);
         }
     }
     lan.assert_as(&before);
