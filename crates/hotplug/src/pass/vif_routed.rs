@@ -119,9 +119,12 @@ fn comes(asked: &Asked<'_>, system: &mut System, routing: Routing, memory: Optio
 fn keep_clear_of_others(routed: &mut Routed, system: &mut System) -> Result<(), Trouble> {
     let (Some(guest), Routing::Translated) = (routed.first_ipv4(), routed.routing) else { return Ok(()) };
     if system.holder(guest)? == Holder::Host {
-        return Err(Refusal::plain(format!(
-            "the guest's address {guest} is an address of this host's own, perhaps its end of another guest's link: give the guest another one with ip=, or the other link another end with gateway="
-        ))
+        return Err(Refusal {
+            reason: format!(
+                "the guest's address {guest} is an address of this host's own, perhaps its end of another guest's link: give the guest another one with ip=, or the other link another end with gateway="
+            ),
+            for_guest: "The interface could not be set up: its address is in use".to_owned(),
+        }
         .into());
     }
     let usual = routed.gateways.ipv4.unwrap_or_else(|| router_of(guest, routed.subnet));
@@ -134,9 +137,12 @@ fn keep_clear_of_others(routed: &mut Routed, system: &mut System) -> Result<(), 
             }
         }
     }
-    Err(Refusal::plain(format!(
-        "this host's end of the link, {usual}, is the address of the guest at {other}: name another one with gateway="
-    ))
+    Err(Refusal {
+        reason: format!(
+            "this host's end of the link, {usual}, is the address of the guest at {other}: name another one with gateway="
+        ),
+        for_guest: "The interface could not be set up: the address of its gateway is in use".to_owned(),
+    }
     .into())
 }
 
