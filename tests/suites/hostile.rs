@@ -336,16 +336,18 @@ fn fingerprint() -> String {
         let master = fs::read_link(device.join("master")).unwrap_or_default();
         writeln!(text, "{} master {}", device.display(), master.display()).unwrap();
     }
-    for table in ["route", "fib_trie", "if_inet6"] {
+    for table in ["route", "fib_trie"] {
         text += &fs::read_to_string(format!("/proc/thread-self/net/{table}")).unwrap();
     }
+    // A hash table: two addresses that fall into one of its lists stand in the order in which they came (net/ipv6/addrconf.c,
+    // `ipv6_add_addr_hash()`).
+    let addresses = fs::read_to_string("/proc/thread-self/net/if_inet6").unwrap();
+    let mut addresses: Vec<_> = addresses.lines().map(without_number).collect();
+    addresses.sort();
     // The devices' numbers are the kernel's own, and the inner nodes of the routing trie depend on how it grew (net/ipv4/fib_trie.c,
     // `resize()`).
-    text.lines()
-        .map(str::trim_start)
-        .filter(|line| !line.starts_with("+--"))
-        .map(|line| if line.contains(" 40 ") || line.contains(" 80 ") { without_number(line) } else { line.to_owned() + "\n" })
-        .collect()
+    let lines = text.lines().map(str::trim_start).filter(|line| !line.starts_with("+--")).map(|line| line.to_owned() + "\n");
+    lines.chain(addresses).collect()
 }
 
 /// A line of /proc/net/if_inet6 without its second column.

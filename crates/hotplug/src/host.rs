@@ -6,7 +6,7 @@
 mod model;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 
 use ipnetwork::IpNetwork;
@@ -595,6 +595,19 @@ pub struct Neighbour {
     pub kind: NeighbourKind,
 }
 
+/// Who has an address for itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Holder {
+    /// This host, on this device.
+    Host(InterfaceName),
+    /// Whoever is behind this device: a route leads to this address alone.
+    Behind(InterfaceName),
+    /// A guest's interface that another run is setting up.
+    Claimed,
+    /// Nobody in particular.
+    Nobody,
+}
+
 /// What has been seen of a host, as far as a request needs it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Default)]
 pub struct Host {
@@ -610,6 +623,9 @@ pub struct Host {
     /// Routes, in the kernel's order; those that the kernel keeps in the table `local` for every address are left out.
     #[serde(default)]
     pub routes: Vec<Route>,
+    /// Who has the addresses that were asked about.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub holders: BTreeMap<Ipv4Addr, Holder>,
     /// Policy rules.
     #[serde(default)]
     pub rules: Vec<Rule>,

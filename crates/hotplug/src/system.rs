@@ -52,7 +52,6 @@ use firewall::Firewall;
 use kernel::Kernel;
 use link::Plug;
 pub use observe::{Answer, Depth};
-pub use route::Holder;
 use store::Store;
 
 /// The machine this program runs on, in the network namespace of the thread that first uses it. Connections to the kernel and to XenStore

@@ -32,6 +32,8 @@ pub(super) struct Asked<'a> {
     pub vif: Vif,
     /// The hooks to run, if there are any.
     pub hooks: Option<HookCall>,
+    /// What keeps other runs for this vif away, unless nothing is to be done.
+    pub lock: Option<DeviceLock>,
 }
 
 impl Asked<'_> {
@@ -167,7 +169,7 @@ fn serve(
         }
         Err(trouble) => return Err(trouble),
     };
-    let _lock = match invocation.mode() {
+    let lock = match invocation.mode() {
         Mode::Act => alone_with(call)?,
         Mode::DryRun => None,
     };
@@ -181,7 +183,7 @@ fn serve(
     {
         vif.renamed = name_without_store(&vif, way, system);
     }
-    let asked = Asked { vif, hooks, invocation, call, keys: &keys };
+    let asked = Asked { vif, hooks, invocation, call, keys: &keys, lock };
     let Decision { plan, host, lock: _lock } = decide(&asked, system)?;
     match (invocation.mode(), invocation.format()) {
         (Mode::DryRun, Format::Text) => Ok(Report::printed(dry_run::as_text(&plan, &host))),

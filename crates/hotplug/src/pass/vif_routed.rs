@@ -2,23 +2,24 @@
 
 use std::net::Ipv4Addr;
 use std::path::Path;
+use std::time::Duration;
 
 use super::vif::{self, Asked, Decision, Hooks};
 use crate::dhcp::{DhcpWish, Server, dnsmasq};
 use crate::guest_filter::{Tags, Way};
-use crate::host::{AdminState, Host};
+use crate::host::{AdminState, Holder, Host};
 use crate::interface_name::InterfaceName;
 use crate::invocation::{Invocation, Mode, shortened};
 use crate::plan::Refusal;
 use crate::plan::vif_routed::{self as recipe, Memory, Surroundings};
 use crate::report::{Report, Trouble};
 use crate::request::antispoof::{Addresses, ROUTED_NETWORK, TRANSLATED_NETWORK};
-use crate::request::routed::{Routed, RoutedWords, Routing, other_ends, router_of};
+use crate::request::routed::{Routed, RoutedWords, Routing};
 use crate::request::vif::Coming;
+use crate::system::System;
 use crate::system::dhcp::{self, About, find_server};
-use crate::system::lock::{self, Lock, LockName};
+use crate::system::lock::{self, DeviceLock, Lock, LockError, LockName, Share};
 use crate::system::state::{StateError, run_directory, state_path, sweep_beside};
-use crate::system::{Holder, System};
 
 /// Calls of vif-route: makes a guest's interface a link of its own, with a route for each of the guest's addresses.
 ///
@@ -73,7 +74,7 @@ fn comes(asked: &Asked<'_>, system: &mut System, routing: Routing, memory: Optio
         gatewaydev: asked.value(asked.keys.gatewaydev.as_deref(), "gatewaydev"),
         mac: asked.keys.mac.as_deref(),
     };
-    let mut routed = Routed::new(asked.vif.clone(), routing, &words)?;
+    let routed = Routed::new(asked.vif.clone(), routing, &words)?;
     let wish = match routing {
         Routing::Plain => DhcpWish::No,
         Routing::Translated => DhcpWish::parse(variable("dhcp"))?,
@@ -83,7 +84,7 @@ fn comes(asked: &Asked<'_>, system: &mut System, routing: Routing, memory: Optio
         sweep(memory);
     }
     let mut host = observe(asked, system, memory)?;
-    keep_clear_of_others(&mut routed, system)?;
+    note_holders(asked, &routed, system, &mut host)?;
     if let Some(name) = asked.vif.leftover(&host).map(|link| link.name.clone()) {
         for sysctl in recipe::settings_of(&routed, &name) {
             system.note_setting_of_seen(&mut host, sysctl)?;
@@ -114,44 +115,30 @@ fn comes(asked: &Asked<'_>, system: &mut System, routing: Routing, memory: Optio
     Ok(Decision { plan, host, lock })
 }
 
-/// vif-nat works dom0's end of a link out of the guest's address. It may be another guest's, or the guest's that of a link which is there:
-/// one of the two would be cut off.
-fn keep_clear_of_others(routed: &mut Routed, system: &mut System) -> Result<(), Trouble> {
-    let (Some(guest), Routing::Translated) = (routed.first_ipv4(), routed.routing) else { return Ok(()) };
-    if system.holder(guest)? == Holder::Host {
-        return Err(Refusal {
-            reason: format!(
-                "the guest's address {guest} is an address of this host's own, perhaps its end of another guest's link: give the guest another one with ip=, or the other link another end with gateway="
-            ),
-            for_guest: "The interface could not be set up: its address is in use".to_owned(),
-        }
-        .into());
-    }
-    let usual = routed.gateways.ipv4.unwrap_or_else(|| router_of(guest, routed.subnet));
-    let Some(other) = other_guest_at(usual, routed, system)? else { return Ok(()) };
-    if routed.gateways.ipv4.is_none() {
-        for end in other_ends(guest, routed.subnet) {
-            if other_guest_at(end, routed, system)?.is_none() {
-                routed.gateways.ipv4 = Some(end);
-                return Ok(());
+/// Notes who has the addresses at both ends of vif-nat's link, and keeps other runs from them: one that brings up the guest whose address is
+/// this link's end would else see it as free, and so would we its.
+fn note_holders(asked: &Asked<'_>, routed: &Routed, system: &mut System, host: &mut Host) -> Result<(), Trouble> {
+    while let Some(address) = recipe::unknown_holder(routed, host) {
+        match asked.lock.as_ref().map_or(Ok(()), |lock| claim(lock, address, routed)) {
+            Ok(()) => system.note_holder(host, address)?,
+            Err(LockError::Held { .. }) => {
+                host.holders.insert(address, Holder::Claimed);
             }
+            Err(LockError::Unusable(error)) => return Err(unusable(error).into()),
         }
     }
-    Err(Refusal {
-        reason: format!(
-            "this host's end of the link, {usual}, is the address of the guest at {other}: name another one with gateway="
-        ),
-        for_guest: "The interface could not be set up: the address of its gateway is in use".to_owned(),
-    }
-    .into())
+    Ok(())
 }
 
-/// The link of another guest that has `address`.
-fn other_guest_at(address: Ipv4Addr, routed: &Routed, system: &mut System) -> Result<Option<InterfaceName>, Trouble> {
-    Ok(match system.holder(address)? {
-        Holder::Behind(device) if !routed.vif.names().any(|own| *own == device) => Some(device),
-        _ => None,
-    })
+/// How long the guest's address may be in use for the end of a link that another run sets up.
+const ADDRESS_LIMIT: Duration = Duration::from_secs(10);
+
+/// The guest's address is asked for first, and waited for. For an end there is another one.
+fn claim(lock: &DeviceLock, address: Ipv4Addr, routed: &Routed) -> Result<(), LockError> {
+    match routed.first_ipv4() {
+        Some(guest) if guest == address => lock.claim_address(address, Share::WithNobody, ADDRESS_LIMIT),
+        _ => lock.claim_address(address, Share::WithItsLike, Duration::ZERO),
+    }
 }
 
 fn goes(asked: &Asked<'_>, system: &mut System, routing: Routing, memory: Option<&Memory>) -> Result<Decision, Trouble> {

@@ -1,5 +1,6 @@
 //! vif-route and vif-nat: a point-to-point link between dom0 and a guest, and a route for each of the guest's addresses.
 
+use std::iter;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 
@@ -8,15 +9,15 @@ use ipnetwork::IpNetwork;
 use crate::dhcp::{Guest, HostName, Server};
 use crate::guest_filter::{GuestFilter, Way};
 use crate::host::{
-    Address, AddressFlags, Family, Host, KERNEL_PROTOCOL, LINK_SCOPE, Lifetimes, MAIN_TABLE, Neighbour, NeighbourKind, NextHop,
-    Path, Route, Switch, UNICAST,
+    Address, AddressFlags, Family, Holder, Host, KERNEL_PROTOCOL, LINK_SCOPE, Lifetimes, MAIN_TABLE, Neighbour, NeighbourKind,
+    NextHop, Path, Route, Switch, UNICAST,
 };
 use crate::interface_name::InterfaceName;
 use crate::operation::{HookCall, LinkChange, Membership, Operation};
 use crate::plan::draft::Draft;
 use crate::plan::vif::{announce, set_what_is_missing, settle_name};
 use crate::plan::{Plan, Refusal, dhcp, forwarding, guest_filter};
-use crate::request::routed::{IPV6_GATEWAY, Routed, Routing, metric_of, router_of};
+use crate::request::routed::{IPV6_GATEWAY, Routed, Routing, metric_of, other_ends, router_of};
 use crate::request::vif::{Vif, VifKind};
 use crate::sysctl::{Sysctl, SysctlKey};
 
@@ -120,7 +121,7 @@ pub struct Surroundings<'a> {
 pub fn online(routed: &Routed, around: Surroundings<'_>, host: &Host) -> Result<Plan, Refusal> {
     let ends = match routed.routing {
         Routing::Plain => ends_of_plain(routed, around.uplink, host)?,
-        Routing::Translated => ends_of_translated(routed)?,
+        Routing::Translated => ends_of_translated(routed, host)?,
     };
     check_own_addresses(routed, host, &ends)?;
     let device = routed.vif.present(host)?;
@@ -250,11 +251,57 @@ fn no_address(uplink: Option<&InterfaceName>) -> Refusal {
     }
 }
 
+/// The next address whose holder [`online`] must know of: those at both ends of vif-nat's link, and, where the usual end is another guest's,
+/// further ones until one is free.
+#[must_use]
+pub fn unknown_holder(routed: &Routed, host: &Host) -> Option<Ipv4Addr> {
+    let guest = routed.first_ipv4().filter(|_| routed.routing == Routing::Translated)?;
+    let unknown = |address: &Ipv4Addr| !host.holders.contains_key(address);
+    Some(guest).filter(unknown).or_else(|| free_end(routed, host).filter(unknown))
+}
+
+/// Where dom0 may be on vif-nat's link, the usual address first.
+fn possible_ends(routed: &Routed) -> impl Iterator<Item = Ipv4Addr> {
+    let (asked, subnet) = (routed.gateways.ipv4, routed.subnet);
+    let of_guest = move |guest| iter::once(router_of(guest, subnet)).chain(other_ends(guest, subnet));
+    asked.into_iter().chain(routed.first_ipv4().filter(|_| asked.is_none()).into_iter().flat_map(of_guest))
+}
+
+/// The first of them that is not known to be another guest's.
+fn free_end(routed: &Routed, host: &Host) -> Option<Ipv4Addr> {
+    possible_ends(routed).find(|end| other_holder(*end, routed, host).is_none())
+}
+
+/// Whoever else has an address that dom0 is to have on this link.
+fn other_holder<'a>(end: Ipv4Addr, routed: &Routed, host: &'a Host) -> Option<&'a Holder> {
+    host.holders.get(&end).filter(|holder| match holder {
+        Holder::Behind(device) => !routed.vif.names().any(|own| own == device),
+        Holder::Claimed => true,
+        // Links may share an end.
+        Holder::Host(_) | Holder::Nobody => false,
+    })
+}
+
+/// The end worked out of the guest's address may be another guest's address: that one would be cut off.
+fn end_of_translated(routed: &Routed, host: &Host) -> Result<Option<Ipv4Addr>, Refusal> {
+    if let Some(free) = free_end(routed, host) {
+        return Ok(Some(free));
+    }
+    let Some(usual) = possible_ends(routed).next() else { return Ok(None) };
+    let whose = match other_holder(usual, routed, host) {
+        Some(Holder::Behind(device)) => format!("the guest at {device}"),
+        _ => "a guest that is coming up at this moment".to_owned(),
+    };
+    Err(Refusal {
+        reason: format!("this host's end of the link, {usual}, is the address of {whose}: name another one with gateway="),
+        for_guest: "The interface could not be set up: the address of its gateway is in use".to_owned(),
+    })
+}
+
 /// dom0's end follows from the guest's address.
-fn ends_of_translated(routed: &Routed) -> Result<Ends, Refusal> {
+fn ends_of_translated(routed: &Routed, host: &Host) -> Result<Ends, Refusal> {
     let mut ends = Ends::default();
-    let first = routed.first_ipv4();
-    let ipv4 = routed.gateways.ipv4.or_else(|| first.map(|guest| router_of(guest, routed.subnet)));
+    let ipv4 = end_of_translated(routed, host)?;
     if ipv4.is_none() && routed.destinations.iter().any(IpNetwork::is_ipv4) {
         return Err(Refusal::plain(
             "ip= gives networks only: give the guest's own address first, or this host's end with gateway=",
@@ -290,19 +337,30 @@ fn main_address(host: &Host, device: &InterfaceName, family: Family) -> Option<I
 
 /// A guest with an address of dom0's own would get nothing and take nothing: the host keeps its own packets.
 fn check_own_addresses(routed: &Routed, host: &Host, ends: &Ends) -> Result<(), Refusal> {
-    let taken = |address: &IpAddr| {
-        ends.own.iter().any(|own| own.ip() == *address)
-            || host
-                .addresses
-                .iter()
-                .any(|seen| seen.network.ip() == *address && !routed.vif.names().any(|name| *name == seen.device))
+    let is_other = |device: &InterfaceName| !routed.vif.names().any(|own| own == device);
+    let is_on_another_device = |address: &IpAddr| {
+        let holder = match address {
+            IpAddr::V4(address) => host.holders.get(address),
+            IpAddr::V6(_) => None,
+        };
+        matches!(holder, Some(Holder::Host(device)) if is_other(device))
+            || host.addresses.iter().any(|seen| seen.network.ip() == *address && is_other(&seen.device))
     };
-    match routed.single_addresses().find(taken) {
-        Some(address) => Err(Refusal::plain(format!(
-            "the guest's address {address} is an address of this host's own: give the guest another one with ip=, or this host another end of the link with gateway="
-        ))),
-        None => Ok(()),
+    let taken = |address: &IpAddr| ends.own.iter().any(|own| own.ip() == *address) || is_on_another_device(address);
+    let claimed = |address: &IpAddr| matches!(address, IpAddr::V4(address) if host.holders.get(address) == Some(&Holder::Claimed));
+    let refused =
+        |reason: String| Err(Refusal { reason, for_guest: "The interface could not be set up: its address is in use".to_owned() });
+    if let Some(address) = routed.single_addresses().find(taken) {
+        return refused(format!(
+            "the guest's address {address} is an address of this host's own, perhaps its end of another guest's link: give the guest another one with ip=, or this host another end of the link with gateway="
+        ));
     }
+    if let Some(address) = routed.single_addresses().find(claimed) {
+        return refused(format!(
+            "the guest's address {address} is kept by another run, for the end of another guest's link or for a guest with the same address: give the guest another one with ip="
+        ));
+    }
+    Ok(())
 }
 
 /// Out of any bridge, and without addresses and routes that an earlier configuration has left.

@@ -6,6 +6,7 @@
 
 use std::fmt;
 use std::fs::{self, File, Metadata, OpenOptions};
+use std::net::Ipv4Addr;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::thread::sleep;
@@ -139,11 +140,36 @@ const DEVICES: &str = "devices.lock";
 /// One run at a time for a guest's interface, until this value goes, or its process.
 ///
 /// The lock is on one byte of a file of ours, by the interface's name (fcntl(2), "Open file description locks"): two system calls, and nothing to
-/// sweep away. Two names may share a byte, and then wait for each other.
+/// sweep away. Two names may share a byte, and then wait for each other. Behind those bytes there is one for each IPv4 address.
 #[derive(Debug)]
 pub struct DeviceLock {
-    // Let go when it is closed.
-    _file: File,
+    path: PathBuf,
+    // All locks on it are let go when it is closed.
+    file: File,
+}
+
+/// Whether several runs may have the same address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Share {
+    /// As this host's end of several links.
+    WithItsLike,
+    /// As a guest's address.
+    WithNobody,
+}
+
+impl DeviceLock {
+    /// Takes an address for as long as the interface is locked, waiting for it no longer than `limit`. Whoever waits must have no other
+    /// address yet, or two runs may wait for each other.
+    ///
+    /// # Errors
+    /// As for [`claim`].
+    pub fn claim_address(&self, address: Ipv4Addr, share: Share, limit: Duration) -> Result<(), LockError> {
+        let kind = match share {
+            Share::WithItsLike => libc::F_RDLCK,
+            Share::WithNobody => libc::F_WRLCK,
+        };
+        lock_byte(&self.file, &self.path, place_of_address(address), kind, within(limit))
+    }
 }
 
 /// Takes the lock of a guest's interface, waiting for it no longer than `limit`.
@@ -160,23 +186,29 @@ pub fn claim_device(device: &InterfaceName, limit: Duration) -> Result<DeviceLoc
             open(&path)?
         }
     };
+    lock_byte(&file, &path, place_of(device), libc::F_WRLCK, limit)?;
+    Ok(DeviceLock { path, file })
+}
+
+/// Locks one byte of `file`, in the way `kind` (`F_RDLCK`, `F_WRLCK`).
+fn lock_byte(file: &File, path: &Path, place: i64, kind: libc::c_int, limit: Duration) -> Result<(), LockError> {
     let byte = libc::flock {
-        l_type: libc::F_WRLCK as libc::c_short,
+        l_type: kind as libc::c_short,
         l_whence: libc::SEEK_SET as libc::c_short,
-        l_start: place_of(device),
+        l_start: place,
         l_len: 1,
         l_pid: 0,
     };
     let start = Instant::now();
     let mut pause = FIRST_PAUSE;
     loop {
-        match fcntl(&file, FcntlArg::F_OFD_SETLK(&byte)) {
-            Ok(_) => return Ok(DeviceLock { _file: file }),
+        match fcntl(file, FcntlArg::F_OFD_SETLK(&byte)) {
+            Ok(_) => return Ok(()),
             Err(Errno::EAGAIN | Errno::EACCES) if start.elapsed() >= limit => {
-                return Err(LockError::Held { path, limit, holder: None });
+                return Err(LockError::Held { path: path.to_owned(), limit, holder: None });
             }
             Err(Errno::EAGAIN | Errno::EACCES | Errno::EINTR) => {}
-            Err(errno) => return Err(StateError::new("lock", &path, errno.desc()).into()),
+            Err(errno) => return Err(StateError::new("lock", path, errno.desc()).into()),
         }
         sleep(pause.min(limit.saturating_sub(start.elapsed())));
         pause = (pause * 2).min(LONGEST_PAUSE);
@@ -187,6 +219,12 @@ pub fn claim_device(device: &InterfaceName, limit: Duration) -> Result<DeviceLoc
 fn place_of(device: &InterfaceName) -> i64 {
     let step = |hash: u32, byte: u8| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193);
     device.as_str().bytes().fold(0x811c_9dc5, step).into()
+}
+
+/// The byte of an address.
+fn place_of_address(address: Ipv4Addr) -> i64 {
+    const BEHIND_NAMES: i64 = 1 << 32;
+    BEHIND_NAMES + i64::from(u32::from(address))
 }
 
 /// Whether somebody holds a lock now. It is not made, and not kept.
@@ -296,6 +334,25 @@ mod tests {
             })
             .collect();
         threads.into_iter().for_each(|thread| thread.join().unwrap());
+    }
+
+    #[test]
+    fn an_address_is_one_guests_or_an_end_of_many_links() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(DEVICES);
+        let run = || DeviceLock { file: open(&path).unwrap(), path: path.clone() };
+        let (one, other, guest) = (run(), run(), run());
+        let (end, address) = (Ipv4Addr::new(10, 0, 0, 129), Ipv4Addr::BROADCAST);
+        one.claim_address(end, Share::WithItsLike, Duration::ZERO).unwrap();
+        other.claim_address(end, Share::WithItsLike, Duration::ZERO).unwrap();
+        drop(one);
+        let held = guest.claim_address(end, Share::WithNobody, Duration::ZERO);
+        assert!(matches!(held, Err(LockError::Held { .. })), "{held:?}");
+        drop(other);
+        guest.claim_address(end, Share::WithNobody, Duration::ZERO).unwrap();
+        guest.claim_address(address, Share::WithNobody, Duration::ZERO).unwrap();
+        let held = run().claim_address(end, Share::WithItsLike, Duration::ZERO);
+        assert!(matches!(held, Err(LockError::Held { .. })), "{held:?}");
     }
 
     #[test]

@@ -9,9 +9,8 @@ use nix::errno::Errno;
 
 use super::connection::KernelError;
 use super::link::{self, Which};
-use super::route::Holder;
 use super::{System, SystemError, address, bridge_port, file, neighbour, route, rule, sysctl};
-use crate::host::{Address, Family, Host, Link, LiveRename, Route, VlanFiltering};
+use crate::host::{Address, Family, Holder, Host, Link, LiveRename, Route, VlanFiltering};
 use crate::interface_name::InterfaceName;
 use crate::sysctl::{Sysctl, SysctlKey};
 use crate::vlan::PortVlans;
@@ -153,12 +152,15 @@ impl System {
         route::list_default(&mut self.kernel).map_err(SystemError::in_act("listing the default routes"))
     }
 
-    /// Who has an IPv4 address for itself.
+    /// Notes who has an IPv4 address for itself.
     ///
     /// # Errors
     /// When the kernel does not tell.
-    pub fn holder(&mut self, address: Ipv4Addr) -> Result<Holder, SystemError> {
-        route::holder(&mut self.kernel, address).map_err(SystemError::in_act(format!("looking who has {address}")))
+    pub fn note_holder(&mut self, host: &mut Host, address: Ipv4Addr) -> Result<(), SystemError> {
+        let holder: Holder =
+            route::holder(&mut self.kernel, address).map_err(SystemError::in_act(format!("looking who has {address}")))?;
+        host.holders.insert(address, holder);
+        Ok(())
     }
 
     /// The device by which packets to `address` leave; nothing when no route leads there.

@@ -13,7 +13,7 @@ use nix::errno::Errno;
 use super::attributes::{Attributes, family_of};
 use super::connection::{KernelError, Message};
 use super::kernel::Kernel;
-use crate::host::{Family, KERNEL_PROTOCOL, LOCAL_TABLE, MAIN_TABLE, NextHop, Path, RawAttribute, Route, Switch};
+use crate::host::{Family, Holder, KERNEL_PROTOCOL, LOCAL_TABLE, MAIN_TABLE, NextHop, Path, RawAttribute, Route, Switch};
 use crate::interface_name::InterfaceName;
 
 /// `RTM_NEWROUTE`, the kind of every entry of a table.
@@ -120,19 +120,8 @@ pub(super) fn default_device(kernel: &mut Kernel) -> Result<Option<InterfaceName
     }
 }
 
-/// Who has an address for itself.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Holder {
-    /// This host.
-    Host,
-    /// Whoever is behind this device: a route leads to this address alone.
-    Behind(InterfaceName),
-    /// Nobody in particular.
-    Nobody,
-}
-
 /// Who has `address` for itself: the entry that the kernel finds for it, whatever else is in the tables. Linux before 4.13 does not tell, but
-/// for the host's own addresses.
+/// for the host's own addresses, of which it names the loopback device.
 pub(super) fn holder(kernel: &mut Kernel, address: Ipv4Addr) -> Result<Holder, KernelError> {
     let message = question_of_entry(address);
     let answer = match kernel.connection()?.get(RouteNetlinkMessage::GetRoute(message)) {
@@ -143,14 +132,16 @@ pub(super) fn holder(kernel: &mut Kernel, address: Ipv4Addr) -> Result<Holder, K
         answer => answer?,
     };
     let header = RouteHeader::parse(&answer.body)?;
-    if u8::from(header.kind) == LOCAL {
-        return Ok(Holder::Host);
-    }
     let alone = header.destination_prefix_length == 32 && header.flags.bits() & RTM_F_CLONED == 0;
-    match Attributes::behind(&answer.body, HEADER)?.u32(RTA_OIF)?.filter(|_| alone) {
+    let of = match u8::from(header.kind) {
+        LOCAL => Holder::Host,
+        _ if alone => Holder::Behind,
+        _ => return Ok(Holder::Nobody),
+    };
+    match Attributes::behind(&answer.body, HEADER)?.u32(RTA_OIF)? {
         Some(number) => match kernel.name_of(number) {
             Err(error) if error.is(Errno::ENODEV) => Ok(Holder::Nobody),
-            name => name.map(Holder::Behind),
+            name => name.map(of),
         },
         None => Ok(Holder::Nobody),
     }
