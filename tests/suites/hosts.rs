@@ -269,6 +269,44 @@ fn a_guest_of_vif_nat_does_not_cut_another_off() {
     assert_reached(&dom0, "10.5.0.10");
 }
 
+/// What was this host's end of the link is the guest's address the next time.
+#[test]
+fn a_guest_of_vif_nat_may_get_the_address_of_its_gateway() {
+    let (dom0, guests) = translated(&["10.5.0.10"]);
+    let [(guest, vif)] = guests.as_slice() else { unreachable!() };
+    assert_eq!(vif.hotplug(Hotplug::Online).unwrap().status, Some(0));
+    dom0.store().write(&format!("{}/ip", vif.backend_path()), "10.5.0.137").unwrap();
+    let online = vif.hotplug(Hotplug::Online).unwrap();
+    assert_eq!(online.status, Some(0), "{online}");
+    guest.configure(0, "10.5.0.137/24", Some("10.5.0.10")).unwrap();
+    assert_reached(&dom0, "10.5.0.137");
+}
+
+/// Each one's usual gateway is the other's address: this host must never have the address of a guest that it has let in.
+#[test]
+fn two_guests_of_vif_nat_come_at_once() {
+    const ROUNDS: usize = 20;
+    const ADDRESSES: [&str; 2] = ["10.5.0.10", "10.5.0.137"];
+    let (dom0, guests) = translated(&ADDRESSES);
+    for round in 0..ROUNDS {
+        let outcomes: Vec<_> = std::thread::scope(|scope| {
+            let runs: Vec<_> = guests.iter().map(|(_, vif)| scope.spawn(|| vif.hotplug(Hotplug::Online).unwrap())).collect();
+            runs.into_iter().map(|run| run.join().unwrap()).collect()
+        });
+        let own = dom0.machine().run("ip", ["-4", "-o", "address", "show"]).unwrap();
+        for (outcome, address) in outcomes.iter().zip(ADDRESSES) {
+            match outcome.status {
+                Some(0) => assert!(!own.contains(&format!(" {address}/")), "round {round}: this host has {address}: {own}"),
+                _ => assert_sentence(outcome, &format!("{address} is an address of this host's own")),
+            }
+        }
+        assert!(outcomes.iter().any(|outcome| outcome.status == Some(0)), "round {round}: nobody came in: {outcomes:?}");
+        for (_, vif) in &guests {
+            assert_eq!(vif.hotplug(Hotplug::Offline).unwrap().status, Some(0));
+        }
+    }
+}
+
 #[test]
 fn nobody_listens_to_the_system_log() {
     all_work(prepared("rm /dev/log; rm -r /var/log/xen"));
