@@ -11,7 +11,7 @@ use super::antispoof;
 use crate::apply::Run;
 use crate::apply::journal::Journal;
 use crate::dry_run;
-use crate::host::{Family, Host, Route};
+use crate::host::{Family, Host, Route, Switch};
 use crate::interface_name::InterfaceName;
 use crate::invocation::{Format, Invocation, Mode};
 use crate::plan::layer3::moving_keys;
@@ -181,7 +181,7 @@ fn observe_with_forwarding(system: &mut System, devices: &[InterfaceName], bridg
     if let Err(error) = system.observe_forwarding(&mut host, std::slice::from_ref(bridge)) {
         log::warn!("{error}; going on without rules that let guests pass");
     }
-    if !System::chains_see_bridged_packets() {
+    if System::bridged_packets_in_chains() == Switch::Off {
         host.dropping_chains.clear();
     }
     Ok(host)

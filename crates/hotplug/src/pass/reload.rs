@@ -6,7 +6,7 @@ use crate::apply::Run;
 use crate::apply::journal::Journal;
 use crate::dry_run;
 use crate::guest_filter::{Tags, Way};
-use crate::host::Host;
+use crate::host::{Host, Switch};
 use crate::interface_name::InterfaceName;
 use crate::invocation::{Format, Invocation, Mode};
 use crate::plan::reload::{Rules, Told, Verdict, reload};
@@ -46,14 +46,14 @@ pub(super) fn plan(system: &mut System) -> Result<(Plan, Host), Trouble> {
     system.observe_guest_damage(&mut host)?;
     let verdicts = verdicts(system, &host)?;
     let sessions = sessions();
-    let bridged: Vec<InterfaceName> = match System::chains_see_bridged_packets() {
-        true => super::network_bridge::recorded()
+    let bridged: Vec<InterfaceName> = match System::bridged_packets_in_chains() {
+        Switch::On => super::network_bridge::recorded()
             .names()
             .into_iter()
             .map(|names| names.bridge)
             .filter(|bridge| host.link(bridge).is_some())
             .collect(),
-        false => vec![],
+        Switch::Off => vec![],
     };
     note_other_rules(system, &mut host, &verdicts, sessions.as_ref(), &bridged)?;
     let plan = reload(&verdicts, &Rules { sessions: sessions.as_ref(), bridged: &bridged }, &host);

@@ -120,7 +120,8 @@ impl Work<'_> {
             // No word of the caller's names a server that is not there: then nothing was begun either.
             let server = find_server(self.errand.dhcp, About::Subnets, &mut Host::default()).ok().flatten();
             self.sweep(server.as_ref());
-            return Ok(Report::nothing(not_started(program, &sessions)));
+            warn_of_others(program, &sessions);
+            return Ok(Report::nothing(format!("{program} has not been started with these words: nothing to stop")));
         };
         let (host, sessions) = self.observe(&key.netdev, key.bridge.as_ref())?;
         let plan = recipe::stop(&key, Record { path: &self.record, sessions: &sessions }, &host);
@@ -264,17 +265,14 @@ impl Work<'_> {
 }
 
 /// Nothing is stopped that was not named, as it may be another unit's; whoever only forgot a word is told it.
-fn not_started(program: Owner, sessions: &Sessions) -> String {
+fn warn_of_others(program: Owner, sessions: &Sessions) {
     let others: Vec<String> =
         sessions.keys().iter().filter(|key| key.program == program).map(|key| key.to_string().replacen(' ', " stop ", 1)).collect();
-    let nothing = format!("{program} has not been started with these words: nothing to stop");
-    match others.as_slice() {
-        [] => nothing,
-        some => {
-            let words = some.join("`, `");
-            log::warn!("{nothing}; what was started with other words goes on until it is stopped by them: `{words}`");
-            nothing
-        }
+    if !others.is_empty() {
+        log::warn!(
+            "{program} has not been started with these words: nothing to stop; what was started with other words goes on until it is stopped by them: `{}`",
+            others.join("`, `")
+        );
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::vif::{self, Asked, Decision, Hooks};
 use crate::guest_filter::Way;
-use crate::host::Host;
+use crate::host::{Host, Switch};
 use crate::invocation::Invocation;
 use crate::plan::{Refusal, vif_bridge as recipe};
 use crate::report::{Report, Trouble};
@@ -31,9 +31,9 @@ fn decide(asked: &Asked<'_>, system: &mut System) -> Result<Decision, Trouble> {
         // It leaves the bridge, and with it all that the bridge keeps of it.
         Coming::Goes => PortWish::default(),
     };
-    let chains = Chains::of_the_host();
+    let bridged_packets = System::bridged_packets_in_chains();
     let mut host = asked.observe_device(system)?;
-    if coming == Coming::Comes || asked.hooks.is_some() || chains == Chains::SeeBridges {
+    if coming == Coming::Comes || asked.hooks.is_some() || bridged_packets == Switch::On {
         note_bridge(&bridge, system, &mut host)?;
     }
     asked.note_filters(Way::Bridged, system, &mut host)?;
@@ -49,9 +49,9 @@ fn decide(asked: &Asked<'_>, system: &mut System) -> Result<Decision, Trouble> {
     };
     port.hardening = PortHardening::under(filter.as_ref(), Cards::of_vif_type(asked.keys.vif_type.as_deref()));
     port.shown = Shown::under(filter.as_ref());
-    let accepts = match chains {
-        Chains::SeeBridges => note_forwarding(coming, &bridge, system, &mut host)?,
-        Chains::Blind => recipe::BridgeAccepts::OfTheBridge,
+    let accepts = match bridged_packets {
+        Switch::On => note_forwarding(coming, &bridge, system, &mut host)?,
+        Switch::Off => recipe::BridgeAccepts::OfTheBridge,
     };
     let around = recipe::Surroundings { bridge: &bridge, port: &port, filter, accepts, hooks: asked.hooks.clone() };
     let plan = recipe::plan(coming, &asked.vif, around, &host)?;
@@ -60,21 +60,6 @@ fn decide(asked: &Asked<'_>, system: &mut System) -> Result<Decision, Trouble> {
 
 fn port_wish(asked: &Asked<'_>) -> Result<PortWish, Refusal> {
     PortWish::parse(asked.value(asked.keys.vlan.as_deref(), "vlan"), asked.value(asked.keys.isolated.as_deref(), "isolated"))
-}
-
-/// Whether chains of IP see what bridges pass on.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Chains {
-    /// br_netfilter shows it to them.
-    SeeBridges,
-    /// They do not.
-    Blind,
-}
-
-impl Chains {
-    fn of_the_host() -> Self {
-        if System::chains_see_bridged_packets() { Self::SeeBridges } else { Self::Blind }
-    }
 }
 
 /// The chains of IP that drop bridged frames, our rules there, and, where a vif goes, who else needs those.

@@ -23,7 +23,7 @@ use nix::errno::Errno;
 use super::{Cause, System, SystemError, sysctl};
 use crate::firewall::{ChainKeeper, ForwardAccept, Masquerade, TABLE};
 use crate::guest_filter::{GuestFilter, Way};
-use crate::host::{Family, Host};
+use crate::host::{Family, Host, Switch};
 use crate::inspect::chains::Ruleset;
 use crate::interface_name::InterfaceName;
 
@@ -290,10 +290,11 @@ impl System {
     /// Whether the chains of IP see what bridges pass on: br_netfilter is there, and its settings say so
     /// (Documentation/networking/ip-sysctl.rst).
     #[must_use]
-    pub fn chains_see_bridged_packets() -> bool {
+    pub fn bridged_packets_in_chains() -> Switch {
         const SETTINGS: [&str; 2] =
             ["/proc/sys/net/bridge/bridge-nf-call-iptables", "/proc/sys/net/bridge/bridge-nf-call-ip6tables"];
-        SETTINGS.iter().any(|path| sysctl::read_at(path).is_ok_and(|value| value.is_some_and(|value| value.trim() != "0")))
+        let is_on = |path: &&str| sysctl::read_at(path).is_ok_and(|value| value.is_some_and(|value| value.trim() != "0"));
+        if SETTINGS.iter().any(is_on) { Switch::On } else { Switch::Off }
     }
 }
 

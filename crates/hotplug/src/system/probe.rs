@@ -10,7 +10,7 @@ use super::kernel::Kernel as KernelConnection;
 use super::link;
 use crate::firewall::Masquerade;
 use crate::guest_filter::{GuestFilter, Strictness, Tags, Way};
-use crate::host::{Family as IpFamily, Switch};
+use crate::host::Family as IpFamily;
 use crate::inspect::model::{Ipv6, Kernel, Look, Trials};
 use crate::interface_name::InterfaceName;
 use crate::mac_address::MacAddress;
@@ -24,8 +24,7 @@ pub(super) fn kernel() -> Kernel {
         Ok(Err(errno)) => Err(format!("no network namespace can be made to try it in: {}", errno.desc())),
         Err(_) => Err("the trial broke off".to_owned()),
     };
-    let bridged_packets = if System::chains_see_bridged_packets() { Switch::On } else { Switch::Off };
-    Kernel { trials, ipv6: ipv6(), bridged_packets }
+    Kernel { trials, ipv6: ipv6(), bridged_packets: System::bridged_packets_in_chains() }
 }
 
 fn trials() -> Trials {
