@@ -6,7 +6,7 @@ use ipnetwork::IpNetwork;
 use xenstore::StorePath;
 
 use crate::host::{Host, Link};
-use crate::interface_name::InterfaceName;
+use crate::interface_name::{InterfaceName, InvalidInterfaceName};
 use crate::invocation::shortened;
 use crate::mac_address::BACKEND_MAC;
 use crate::operation::HookCall;
@@ -283,12 +283,8 @@ impl Vif {
     /// When a value is malformed.
     pub fn new<'a>(call: &VifCall, keys: &'a BackendKeys, variable: impl Fn(&str) -> Option<&'a str>) -> Result<Self, Refusal> {
         let value = |key: &'a Option<String>, name: &str| key.as_deref().or_else(|| variable(name)).filter(|text| !text.is_empty());
-        let suffix = match call.kind {
-            VifKind::Vif => "",
-            VifKind::Tap => "-emu",
-        };
         let renamed = value(&keys.vifname, "vifname")
-            .map(|text| text.parse::<InterfaceName>().and_then(|name| name.with_suffix(suffix)))
+            .map(|text| name_of_its_own(call.kind, text))
             .transpose()
             .map_err(|error| Refusal::plain(format!("vifname is no name for an interface: {error}")))?;
         Ok(Self {
@@ -306,7 +302,7 @@ impl Vif {
     /// configuration is broken.
     #[must_use]
     pub fn bare(call: &VifCall, keys: &BackendKeys) -> Self {
-        let renamed = keys.vifname.as_deref().and_then(|text| text.parse().ok());
+        let renamed = keys.vifname.as_deref().and_then(|text| name_of_its_own(call.kind, text).ok());
         Self {
             kind: call.kind,
             device: call.device.clone(),
@@ -397,6 +393,16 @@ impl Vif {
     }
 }
 
+/// What an interface is called whose configuration says `vifname`: the emulated one, and it alone, is told by its end from the other, which runs
+/// beside it.
+fn name_of_its_own(kind: VifKind, vifname: &str) -> Result<InterfaceName, InvalidInterfaceName> {
+    let suffix = match kind {
+        VifKind::Vif => "",
+        VifKind::Tap => "-emu",
+    };
+    vifname.parse::<InterfaceName>().and_then(|name| name.with_suffix(suffix))
+}
+
 /// An address by itself stands without the length of its network.
 fn short_address(network: &IpNetwork) -> String {
     let single = network.prefix() == if network.is_ipv4() { 32 } else { 128 };
@@ -462,5 +468,25 @@ pub fn bridge_choice(key: Option<&str>, variable: Option<&str>) -> Result<Bridge
 impl fmt::Display for VifCall {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} ({})", self.device, self.backend.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bare(words: &VifWords<'_>, vifname: &str) -> Option<String> {
+        let call = VifCall::parse(words).unwrap().unwrap();
+        let keys = BackendKeys { vifname: Some(vifname.to_owned()), mtu: Some("much".to_owned()), ..BackendKeys::default() };
+        Vif::bare(&call, &keys).renamed.map(|name| name.to_string())
+    }
+
+    #[test]
+    fn an_emulated_interface_that_goes_is_never_taken_for_its_twin() {
+        let tap = VifWords { command: "remove", type_if: Some("tap"), interface: Some("vif1.0-emu"), ..VifWords::default() };
+        assert_eq!(bare(&tap, "web0").as_deref(), Some("web0-emu"));
+        assert_eq!(bare(&tap, "a-name-of-15-ch").as_deref(), None);
+        let vif = VifWords { command: "offline", vif: Some("vif1.0"), xenbus_path: Some("backend/vif/1/0"), ..VifWords::default() };
+        assert_eq!(bare(&vif, "web0").as_deref(), Some("web0"));
     }
 }
