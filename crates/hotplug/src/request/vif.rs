@@ -358,7 +358,8 @@ impl Vif {
     }
 
     /// The device of this vif, if it is still there. A bridge is never it, nor is another guest's or the host's own device that bears the
-    /// name this one asked for: a renamed vif carries our alias, or, if a script renamed it, at least the address of backends.
+    /// name this one asked for: a renamed vif carries our alias, or, if a script renamed it, at least the address of backends. Nor is it one
+    /// that was given the name of this vif's driver by another guest's `vifname`.
     #[must_use]
     pub fn leftover<'a>(&self, host: &'a Host) -> Option<&'a Link> {
         let renamed = || {
@@ -369,7 +370,9 @@ impl Vif {
             };
             ours.then_some(link)
         };
-        host.link(&self.device).or_else(renamed).filter(|link| !link.is_bridge())
+        let is_anothers =
+            |link: &&Link| link.alias.as_deref().is_some_and(|alias| alias != self.alias() && is_name_of_driver(alias));
+        host.link(&self.device).filter(|link| !is_anothers(link)).or_else(renamed).filter(|link| !link.is_bridge())
     }
 
     /// The names under which the device may be found.
@@ -391,6 +394,12 @@ impl Vif {
         ]);
         call
     }
+}
+
+/// `vifD.N`, as netback names interfaces, or `vifD.N-emu`.
+fn is_name_of_driver(text: &str) -> bool {
+    let numbers = text.strip_suffix("-emu").unwrap_or(text).strip_prefix("vif").and_then(|rest| rest.split_once('.'));
+    numbers.is_some_and(|(domain, handle)| domain.parse::<u16>().is_ok() && handle.parse::<u32>().is_ok())
 }
 
 /// What an interface is called whose configuration says `vifname`: the emulated one, and it alone, is told by its end from the other, which runs
@@ -479,6 +488,21 @@ mod tests {
         let call = VifCall::parse(words).unwrap().unwrap();
         let keys = BackendKeys { vifname: Some(vifname.to_owned()), mtu: Some("much".to_owned()), ..BackendKeys::default() };
         Vif::bare(&call, &keys).renamed.map(|name| name.to_string())
+    }
+
+    #[test]
+    fn a_device_that_another_guest_has_given_this_name_is_not_this_ones() {
+        let words =
+            VifWords { command: "offline", vif: Some("vif2.0"), xenbus_path: Some("backend/vif/2/0"), ..VifWords::default() };
+        let vif = Vif::bare(&VifCall::parse(&words).unwrap().unwrap(), &BackendKeys::default());
+        let with_alias = |alias: Option<&str>| {
+            let link = serde_json::json!({ "name": "vif2.0", "mtu": 1500, "alias": alias });
+            Host { links: vec![serde_json::from_value(link).unwrap()], ..Host::default() }
+        };
+        assert!(vif.leftover(&with_alias(Some("vif1.0"))).is_none());
+        for alias in [None, Some("vif2.0"), Some("what the administrator calls it"), Some("vif of guest 1.0")] {
+            assert!(vif.leftover(&with_alias(alias)).is_some(), "{alias:?}");
+        }
     }
 
     #[test]
