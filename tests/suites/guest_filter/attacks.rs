@@ -15,7 +15,7 @@ use testbed::frame::{BROADCAST, CUSTOMER, Ethernet, Frame, Mac, Marker, Payload,
 
 use crate::case::table;
 use crate::cast::{
-    Cast, FAR4, FAR6, ME, MY4, MY6, NEIGHBOUR, NEIGHBOUR4, NEIGHBOUR6, OTHER, OTHER4, OTHER6, my_link_local, telling,
+    Cast, Draft6, FAR4, FAR6, ME, MY4, MY6, NEIGHBOUR, NEIGHBOUR4, NEIGHBOUR6, OTHER, OTHER4, OTHER6, my_link_local, telling,
 };
 
 fn ip4(a: u8, b: u8, c: u8, d: u8) -> Ipv4Addr {
@@ -31,6 +31,13 @@ fn other_protocol(kind: u16, marker: Marker) -> Frame {
     let mut bytes = vec![0; 8];
     bytes.extend(marker.bytes());
     Ethernet::new(ME, BROADCAST).carrying(Payload { kind, bytes })
+}
+
+/// An ARP packet that is right but for its operation.
+fn with_operation(c: Cast, operation: u8, marker: Marker) -> Frame {
+    let mut payload = c.arp_reply(marker).arp.payload();
+    payload.bytes[7] = operation;
+    Ethernet::new(ME, BROADCAST).carrying(payload)
 }
 
 /// Segments longer than two headers, with the marker in the first part.
@@ -56,6 +63,19 @@ fn of_igmp(c: Cast, kind: u8, marker: Marker) -> Frame {
     let mut draft = c.v4(marker).to(ip4(224, 0, 0, 1)).options(&[0x94, 4, 0, 0]);
     draft.ethernet.destination = Mac([1, 0, 0x5e, 0, 0, 1]);
     draft.with(Segment::raw(IGMP, [&[kind, 0, 0, 0, 0, 0, 0, 0], &marker.bytes()[..]].concat())).frame()
+}
+
+/// A report of a multicast listener that has no address yet, whose hop-by-hop header may be followed by others.
+fn report_before_an_address(c: Cast, marker: Marker) -> Draft6 {
+    let draft = c.nd(listener_report_v2(ip6("ff02::fb"), marker)).hops(1).from(Ipv6Addr::UNSPECIFIED).to(ALL_MLD_ROUTERS);
+    draft.extended(Extension::HopByHop(ROUTER_ALERT.to_vec()))
+}
+
+/// A packet with its marker behind its end, in what fills the frame.
+fn trailing(draft: Draft6, marker: Marker) -> Frame {
+    let mut packet = draft.ip.carrying(draft.segment);
+    packet.bytes.extend(marker.bytes());
+    draft.ethernet.carrying(packet)
 }
 
 /// A router of multicast says hello (RFC 7761, 4.9).
@@ -149,6 +169,21 @@ table! { ARP:
         draft.arp.sizes = [8, 16];
         vec![draft.frame()]
     };
+    Ip BRIDGED "an ARP packet that ends behind another sender's address" |c, n| {
+        // Not padded, as links without Ethernet's least length carry it.
+        let mut payload = c.arp_reply(n).sender(OTHER4).arp.payload();
+        payload.bytes[18..28].copy_from_slice(&[&n.bytes()[..], &[0; 10]].concat()[..10]);
+        payload.bytes.truncate(18 + n.bytes().len());
+        vec![Ethernet::new(ME, BROADCAST).carrying(payload)]
+    };
+    Ip BRIDGED "an ARP packet of another hardware that says whose address is whose" |c, n| {
+        let mut payload = c.arp_reply(n).sender(OTHER4).arp.payload();
+        payload.bytes[..2].copy_from_slice(&[0, 6]);
+        vec![Ethernet::new(ME, BROADCAST).carrying(payload)]
+    };
+    Ip BRIDGED "an inverse ARP request" |c, n| vec![with_operation(c, 8, n)];
+    Ip BRIDGED "an inverse ARP answer" |c, n| vec![with_operation(c, 9, n)];
+    Ip BRIDGED "a reverse answer" |c, n| vec![with_operation(c, 4, n)];
 }
 
 table! { DHCP:
@@ -177,6 +212,14 @@ table! { DHCP:
     Strict EVERYWHERE "a DHCPv6 server's answer from the client's port" |c, n| vec![c.nd(dhcp_6(CLIENT_PORT_6, CLIENT_PORT_6, n)).hops(1).frame()];
     Strict EVERYWHERE "a DHCPv6 question by a relay" |c, n| vec![c.v6(n).with(by_a_relay(CLIENT_PORT_6, n)).frame()];
     Strict EVERYWHERE "a DHCPv6 question by a relay from another port" |c, n| vec![c.v6(n).with(by_a_relay(1546, n)).frame()];
+    Strict BRIDGED "the first piece of a DHCPv6 question by a relay, which does not say so yet" |c, n| {
+        let draft = c.v6(n).with(by_a_relay(CLIENT_PORT_6, n));
+        let [mut first, _] = draft.ip.in_fragments(&draft.segment, 8);
+        first.bytes.extend(n.bytes());
+        vec![draft.ethernet.carrying(first)]
+    };
+    Strict EVERYWHERE "a DHCP offer behind IPv4 options" |c, n| vec![c.v4(n).broadcast().options(&[1, 1, 1, 0]).with(dhcp(Message::Offer, OTHER, OTHER4, n)).frame()];
+    Ip BRIDGED "a DHCP question from 0.0.0.0 in two pieces" |c, n| c.v4(n).broadcast().from(Ipv4Addr::UNSPECIFIED).with(dhcp(Message::Discover, ME, OTHER4, n)).fragments(160);
     Ip EVERYWHERE "a DHCPv6 server's answer from another link-local address" |c, n| vec![c.nd(dhcp_6(SERVER_PORT_6, CLIENT_PORT_6, n)).from(ip6("fe80::547")).frame()];
     Ip EVERYWHERE "a DHCPv6 question from another link-local address" |c, n| vec![c.nd(dhcp_6(CLIENT_PORT_6, SERVER_PORT_6, n)).from(ip6("fe80::546")).to(ALL_DHCP_SERVERS).frame()];
 }
@@ -245,6 +288,49 @@ table! { DISCOVERY:
     Ip EVERYWHERE "a question for multicast listeners from ::" |c, n| vec![c.nd(listener_query(n)).hops(1).from(Ipv6Addr::UNSPECIFIED).extended(Extension::HopByHop(ROUTER_ALERT.to_vec())).frame()];
     Ip EVERYWHERE "a report of a multicast listener from another link-local address" |c, n| vec![c.nd(listener_report_v2(ip6("ff02::fb"), n)).hops(1).from(ip6("fe80::143")).to(ALL_MLD_ROUTERS).extended(Extension::HopByHop(ROUTER_ALERT.to_vec())).frame()];
     Ip EVERYWHERE "a report of a multicast listener from another Ethernet address" |c, n| vec![c.nd(listener_report_v2(ip6("ff02::fb"), n)).hops(1).to(ALL_MLD_ROUTERS).source_mac(OTHER).extended(Extension::HopByHop(ROUTER_ALERT.to_vec())).frame()];
+    Ip BRIDGED "a report of a multicast listener from :: behind a Routing header" |c, n| vec![report_before_an_address(c, n).extended(Extension::Routing(0, vec![FAR6])).frame()];
+    Ip BRIDGED "a report of a multicast listener from :: behind a header of options" |c, n| vec![report_before_an_address(c, n).extended(Extension::Destination(Vec::new())).frame()];
+    Ip BRIDGED "a report of a multicast listener from :: that says to be a fragment" |c, n| vec![report_before_an_address(c, n).extended(Extension::AtomicFragment).frame()];
+    Ip BRIDGED "a neighbour advertisement of another guest's address behind a hop-by-hop header" |c, n| {
+        vec![trailing(c.nd(neighbour_advertisement(n, OVERRIDE, OTHER6, &[NdOption::TargetLinkLayer(ME)])).extended(Extension::HopByHop(ROUTER_ALERT.to_vec())), n)]
+    };
+    Ip BRIDGED "a neighbour advertisement of another guest's address behind a header of options" |c, n| {
+        vec![trailing(c.nd(neighbour_advertisement(n, OVERRIDE, OTHER6, &[NdOption::TargetLinkLayer(ME)])).extended(Extension::Destination(Vec::new())), n)]
+    };
+    Ip BRIDGED "a neighbour advertisement of another guest's address behind two headers of options" |c, n| {
+        let draft = c.nd(neighbour_advertisement(n, OVERRIDE, OTHER6, &[NdOption::TargetLinkLayer(ME)]));
+        vec![trailing(draft.extended(Extension::HopByHop(Vec::new())).extended(Extension::Destination(Vec::new())), n)]
+    };
+    Ip BRIDGED "a neighbour advertisement of another guest's address behind a Routing header" |c, n| {
+        vec![trailing(c.nd(neighbour_advertisement(n, OVERRIDE, OTHER6, &[NdOption::TargetLinkLayer(ME)])).extended(Extension::Routing(2, vec![FAR6])), n)]
+    };
+    Ip BRIDGED "a neighbour advertisement of another guest's address as a fragment that is whole" |c, n| {
+        vec![trailing(c.nd(neighbour_advertisement(n, OVERRIDE, OTHER6, &[NdOption::TargetLinkLayer(ME)])).extended(Extension::AtomicFragment), n)]
+    };
+    Ip BRIDGED "a neighbour advertisement of another guest's address behind two fragment headers" |c, n| {
+        let draft = c.nd(neighbour_advertisement(n, OVERRIDE, OTHER6, &[NdOption::TargetLinkLayer(ME)]));
+        vec![trailing(draft.extended(Extension::AtomicFragment).extended(Extension::AtomicFragment), n)]
+    };
+    Ip EVERYWHERE "a neighbour advertisement with a second MAC address behind the guest's own" |c, n| {
+        vec![c.nd(neighbour_advertisement(n, OVERRIDE, MY6, &[NdOption::TargetLinkLayer(ME), NdOption::TargetLinkLayer(OTHER)])).frame()]
+    };
+    Ip EVERYWHERE "a neighbour advertisement that nobody asked for, without a MAC address, of the gateway" |c, n| vec![c.nd(neighbour_advertisement(n, OVERRIDE | ROUTER, c.gateway6, &[])).from(MY6).frame()];
+    Ip EVERYWHERE "duplicate address detection of the neighbour's link-local address" |c, n| vec![c.nd(neighbour_solicitation(n, link_local(NEIGHBOUR), &[])).from(Ipv6Addr::UNSPECIFIED).frame()];
+    Ip EVERYWHERE "duplicate address detection of another guest's address as newer kernels do it" |c, n| vec![c.nd(neighbour_solicitation(n, OTHER6, &[NdOption::Nonce])).from(Ipv6Addr::UNSPECIFIED).frame()];
+    Ip EVERYWHERE "duplicate address detection with a MAC address" |c, n| vec![c.nd(neighbour_solicitation(n, MY6, &[NdOption::SourceLinkLayer(ME)])).from(Ipv6Addr::UNSPECIFIED).frame()];
+    Strict EVERYWHERE "a router advertisement that ends the router's time" |c, n| {
+        let mut segment = router_advertisement(&[NdOption::Unknown(n)]);
+        segment.bytes[6..8].copy_from_slice(&[0, 0]);
+        vec![c.nd(segment).frame()]
+    };
+    Ip EVERYWHERE "a router advertisement that ends the router's time, in the router's name" |c, n| {
+        let mut segment = router_advertisement(&[NdOption::Unknown(n)]);
+        segment.bytes[6..8].copy_from_slice(&[0, 0]);
+        vec![c.nd(segment).from(ip6("fe80::1")).frame()]
+    };
+    Strict BRIDGED "a redirect of IPv4 in two pieces" |c, n| c.v4(n).with(icmp(5, 1, MY4.octets(), &[&n.bytes()[..], &[0; 28]].concat())).fragments(24);
+    Strict BRIDGED "a router advertisement of IPv4" |c, n| vec![c.v4(n).with(icmp(9, 0, [1, 2, 7, 8], &[&[0; 8], &n.bytes()[..]].concat())).frame()];
+    Strict BRIDGED "an inverse neighbour advertisement" |c, n| vec![c.nd(Segment::raw(ICMPV6, [&[142, 0, 0, 0, 0, 0, 0, 0], &n.bytes()[..]].concat())).frame()];
 }
 
 table! { EXTENSIONS:
@@ -313,6 +399,27 @@ table! { OTHER_PROTOCOLS:
     Ip BRIDGED "ATA over Ethernet" |_, n| vec![other_protocol(0x88a2, n)];
     Ip BRIDGED "Wake-on-LAN" |_, n| vec![other_protocol(0x0842, n)];
     Ip BRIDGED "a protocol for experiments" |_, n| vec![other_protocol(0x88b5, n)];
+    Ip BRIDGED "MACsec" |_, n| vec![other_protocol(0x88e5, n)];
+    Ip BRIDGED "a PPPoE session" |_, n| vec![other_protocol(0x8864, n)];
+    Ip BRIDGED "MPLS for a group" |_, n| vec![other_protocol(0x8848, n)];
+    Ip BRIDGED "frames of Jumbo's type" |_, n| vec![other_protocol(0x8870, n)];
+    Ip BRIDGED "a media redundancy ring's test" |_, n| vec![other_protocol(0x88e3, n)];
+    Ip BRIDGED "connectivity fault management" |_, n| vec![other_protocol(0x8902, n)];
+    Ip BRIDGED "a mesh of batman's" |_, n| vec![other_protocol(0x4305, n)];
+    Ip BRIDGED "trailer encapsulation" |_, n| vec![other_protocol(0x1000, n)];
+    Ip BRIDGED "a type that is neither length nor type" |_, n| vec![other_protocol(1501, n)];
+    Ip BRIDGED "a service provider's tag" |c, n| vec![c.v4(n).tagged(SERVICE, 5).frame()];
+    Ip BRIDGED "a service provider's tag that is only a priority" |c, n| vec![c.v4(n).tagged(SERVICE, 0).frame()];
+    Ip EVERYWHERE "a service provider's tag that is only a priority, and another guest's address" |c, n| vec![c.v4(n).from(OTHER4).tagged(SERVICE, 0).frame()];
+    Ip EVERYWHERE "two tags that are only priorities, and another guest's address" |c, n| vec![c.v4(n).from(OTHER4).tagged(SERVICE, 0).tagged(CUSTOMER, 0).frame()];
+    Ip EVERYWHERE "two tags that are only priorities, and another guest's IPv6 address" |c, n| vec![c.v6(n).from(OTHER6).tagged(CUSTOMER, 0).tagged(CUSTOMER, 0).frame()];
+    Ip BRIDGED "a tag of the old numbers" |c, n| vec![c.v4(n).tagged(0x9100, 5).frame()];
+    Ip BRIDGED "IPv4 whose header is shorter than a header, in UDP" |c, n| {
+        let draft = c.v4(n);
+        let mut packet = draft.ip.carrying(draft.segment);
+        packet.bytes[0] = 0x44;
+        vec![draft.ethernet.carrying(packet)]
+    };
     Ip BRIDGED "IPv4 in the manner of IEEE 802.2" |c, n| {
         let inner = c.v4(n).ip.carrying(udp(1, 2, &n.bytes()));
         let bytes = [&[0xaa, 0xaa, 3, 0, 0, 0, 8, 0][..], &inner.bytes].concat();

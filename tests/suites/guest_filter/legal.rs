@@ -8,7 +8,7 @@ use testbed::frame::icmpv6::{
     neighbour_solicitation, router_solicitation,
 };
 use testbed::frame::ipv6::{ALL_DHCP_SERVERS, ALL_MLD_ROUTERS, ALL_NODES, ALL_ROUTERS, Extension, ROUTER_ALERT, solicited_node};
-use testbed::frame::upper::{IGMP, Segment, ping, tcp_syn, udp};
+use testbed::frame::upper::{IGMP, Segment, icmp, ping, tcp_syn, udp};
 use testbed::frame::{Mac, Marker, icmpv6};
 
 use crate::case::table;
@@ -50,6 +50,12 @@ table! { LEGAL:
         draft.ethernet.destination = Mac([1, 0, 0x5e, 0, 0, 0xfb]);
         vec![draft.with(Segment::raw(IGMP, [&[0x16, 0, 9, 4, 224, 0, 0, 251], &n.bytes()[..]].concat())).frame()]
     };
+    Nobody BRIDGED "a report of a multicast listener of IPv4, of the third version" |c, n| {
+        let mut draft = c.v4(n).to(ip4(224, 0, 0, 22)).options(&[0x94, 4, 0, 0]);
+        draft.ethernet.destination = Mac([1, 0, 0x5e, 0, 0, 0x16]);
+        let report = [&[0x22, 0, 0, 0, 0, 0, 0, 1, 4, 0, 0, 0, 224, 0, 0, 251], &n.bytes()[..]].concat();
+        vec![draft.with(Segment::raw(IGMP, report)).frame()]
+    };
     Nobody EVERYWHERE "a question for a name" |c, n| vec![c.v4(n).with(udp(1000, 53, &n.bytes())).frame()];
     Nobody EVERYWHERE "an answer to a question for a name" |c, n| vec![c.v4(n).with(udp(53, 1000, &n.bytes())).frame()];
     Nobody EVERYWHERE "the time, by IPv6" |c, n| vec![c.v6(n).with(udp(123, 123, &n.bytes())).frame()];
@@ -64,6 +70,26 @@ table! { LEGAL:
     Nobody EVERYWHERE "a DHCP client renews its lease" |c, n| vec![c.v4(n).with(dhcp(Message::Request, ME, MY4, n)).frame()];
 
     Nobody EVERYWHERE "a DHCP client gives its address back" |c, n| vec![c.v4(n).with(dhcp(Message::Release, ME, MY4, n)).frame()];
+    Nobody EVERYWHERE "a DHCP client asks everybody to renew its lease" |c, n| vec![c.v4(n).broadcast().with(dhcp(Message::Request, ME, MY4, n)).frame()];
+    Nobody EVERYWHERE "a packet is too big, says the guest" |c, n| vec![c.v4(n).with(icmp(3, 4, [0, 0, 5, 0x78], &n.bytes())).frame()];
+    Nobody EVERYWHERE "time is exceeded, says the guest" |c, n| vec![c.v4(n).with(icmp(11, 0, [0; 4], &n.bytes())).frame()];
+    Nobody EVERYWHERE "fragments of a ping" |c, n| {
+        let segment = icmp(8, 0, [0x12, 0x34, 0, 1], &[&n.bytes()[..], &[0; 40]].concat());
+        c.v4(n).with(segment).fragments(24)
+    };
+    Nobody EVERYWHERE "IPv4 in IPv4" |c, n| {
+        let inner = c.v4(n).from(ip4(10, 9, 8, 7)).ip.carrying(udp(67, 68, &n.bytes()));
+        vec![c.v4(n).with(Segment::raw(4, inner.bytes)).frame()]
+    };
+    Nobody EVERYWHERE "a tunnel of GRE" |c, n| vec![c.v4(n).with(Segment::raw(47, [&[0, 0, 8, 0], &n.bytes()[..]].concat())).frame()];
+    Nobody EVERYWHERE "IPsec" |c, n| vec![c.v4(n).with(Segment::raw(50, [&[0, 0, 1, 0, 0, 0, 0, 1], &n.bytes()[..]].concat())).frame()];
+    Nobody EVERYWHERE "IPsec by IPv6" |c, n| vec![c.v6(n).with(Segment::raw(50, [&[0, 0, 1, 0, 0, 0, 0, 1], &n.bytes()[..]].concat())).frame()];
+    Nobody EVERYWHERE "SCTP" |c, n| vec![c.v4(n).with(Segment::raw(132, [&[0, 67, 0, 68, 0, 0, 0, 0, 0, 0, 0, 0], &n.bytes()[..]].concat())).frame()];
+    Nobody EVERYWHERE "a packet of IPv6 is too big, says the guest" |c, n| vec![c.v6(n).with(icmpv6::message(2, 0, &[&[0, 0, 5, 0], &n.bytes()[..]].concat())).frame()];
+    Nobody EVERYWHERE "fragments of a ping of IPv6" |c, n| {
+        let segment = icmpv6::message(128, 0, &[&[0x12, 0x34, 0, 1], &n.bytes()[..], &[0; 40]].concat());
+        c.v6(n).with(segment).fragments(24)
+    };
 
     Nobody EVERYWHERE "an ARP request" |c, n| vec![c.arp(n).frame()];
     Nobody EVERYWHERE "an ARP request from the second address" |c, n| vec![c.arp(n).sender(MY_SECOND4).frame()];

@@ -6,7 +6,7 @@ use ipnetwork::IpNetwork;
 use xenstore::StorePath;
 
 use crate::host::{Host, Link};
-use crate::interface_name::InterfaceName;
+use crate::interface_name::{InterfaceName, InvalidInterfaceName};
 use crate::invocation::shortened;
 use crate::mac_address::BACKEND_MAC;
 use crate::operation::HookCall;
@@ -283,12 +283,8 @@ impl Vif {
     /// When a value is malformed.
     pub fn new<'a>(call: &VifCall, keys: &'a BackendKeys, variable: impl Fn(&str) -> Option<&'a str>) -> Result<Self, Refusal> {
         let value = |key: &'a Option<String>, name: &str| key.as_deref().or_else(|| variable(name)).filter(|text| !text.is_empty());
-        let suffix = match call.kind {
-            VifKind::Vif => "",
-            VifKind::Tap => "-emu",
-        };
         let renamed = value(&keys.vifname, "vifname")
-            .map(|text| text.parse::<InterfaceName>().and_then(|name| name.with_suffix(suffix)))
+            .map(|text| name_of_its_own(call.kind, text))
             .transpose()
             .map_err(|error| Refusal::plain(format!("vifname is no name for an interface: {error}")))?;
         Ok(Self {
@@ -306,7 +302,7 @@ impl Vif {
     /// configuration is broken.
     #[must_use]
     pub fn bare(call: &VifCall, keys: &BackendKeys) -> Self {
-        let renamed = keys.vifname.as_deref().and_then(|text| text.parse().ok());
+        let renamed = keys.vifname.as_deref().and_then(|text| name_of_its_own(call.kind, text).ok());
         Self {
             kind: call.kind,
             device: call.device.clone(),
@@ -362,7 +358,8 @@ impl Vif {
     }
 
     /// The device of this vif, if it is still there. A bridge is never it, nor is another guest's or the host's own device that bears the
-    /// name this one asked for: a renamed vif carries our alias, or, if a script renamed it, at least the address of backends.
+    /// name this one asked for: a renamed vif carries our alias, or, if a script renamed it, at least the address of backends. Nor is it one
+    /// that was given the name of this vif's driver by another guest's `vifname`.
     #[must_use]
     pub fn leftover<'a>(&self, host: &'a Host) -> Option<&'a Link> {
         let renamed = || {
@@ -373,7 +370,9 @@ impl Vif {
             };
             ours.then_some(link)
         };
-        host.link(&self.device).or_else(renamed).filter(|link| !link.is_bridge())
+        let is_anothers =
+            |link: &&Link| link.alias.as_deref().is_some_and(|alias| alias != self.alias() && is_name_of_driver(alias));
+        host.link(&self.device).filter(|link| !is_anothers(link)).or_else(renamed).filter(|link| !link.is_bridge())
     }
 
     /// The names under which the device may be found.
@@ -395,6 +394,22 @@ impl Vif {
         ]);
         call
     }
+}
+
+/// `vifD.N`, as netback names interfaces, or `vifD.N-emu`.
+fn is_name_of_driver(text: &str) -> bool {
+    let numbers = text.strip_suffix("-emu").unwrap_or(text).strip_prefix("vif").and_then(|rest| rest.split_once('.'));
+    numbers.is_some_and(|(domain, handle)| domain.parse::<u16>().is_ok() && handle.parse::<u32>().is_ok())
+}
+
+/// What an interface is called whose configuration says `vifname`: the emulated one, and it alone, is told by its end from the other, which runs
+/// beside it.
+fn name_of_its_own(kind: VifKind, vifname: &str) -> Result<InterfaceName, InvalidInterfaceName> {
+    let suffix = match kind {
+        VifKind::Vif => "",
+        VifKind::Tap => "-emu",
+    };
+    vifname.parse::<InterfaceName>().and_then(|name| name.with_suffix(suffix))
 }
 
 /// An address by itself stands without the length of its network.
@@ -462,5 +477,40 @@ pub fn bridge_choice(key: Option<&str>, variable: Option<&str>) -> Result<Bridge
 impl fmt::Display for VifCall {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} ({})", self.device, self.backend.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bare(words: &VifWords<'_>, vifname: &str) -> Option<String> {
+        let call = VifCall::parse(words).unwrap().unwrap();
+        let keys = BackendKeys { vifname: Some(vifname.to_owned()), mtu: Some("much".to_owned()), ..BackendKeys::default() };
+        Vif::bare(&call, &keys).renamed.map(|name| name.to_string())
+    }
+
+    #[test]
+    fn a_device_that_another_guest_has_given_this_name_is_not_this_ones() {
+        let words =
+            VifWords { command: "offline", vif: Some("vif2.0"), xenbus_path: Some("backend/vif/2/0"), ..VifWords::default() };
+        let vif = Vif::bare(&VifCall::parse(&words).unwrap().unwrap(), &BackendKeys::default());
+        let with_alias = |alias: Option<&str>| {
+            let link = serde_json::json!({ "name": "vif2.0", "mtu": 1500, "alias": alias });
+            Host { links: vec![serde_json::from_value(link).unwrap()], ..Host::default() }
+        };
+        assert!(vif.leftover(&with_alias(Some("vif1.0"))).is_none());
+        for alias in [None, Some("vif2.0"), Some("what the administrator calls it"), Some("vif of guest 1.0")] {
+            assert!(vif.leftover(&with_alias(alias)).is_some(), "{alias:?}");
+        }
+    }
+
+    #[test]
+    fn an_emulated_interface_that_goes_is_never_taken_for_its_twin() {
+        let tap = VifWords { command: "remove", type_if: Some("tap"), interface: Some("vif1.0-emu"), ..VifWords::default() };
+        assert_eq!(bare(&tap, "web0").as_deref(), Some("web0-emu"));
+        assert_eq!(bare(&tap, "a-name-of-15-ch").as_deref(), None);
+        let vif = VifWords { command: "offline", vif: Some("vif1.0"), xenbus_path: Some("backend/vif/1/0"), ..VifWords::default() };
+        assert_eq!(bare(&vif, "web0").as_deref(), Some("web0"));
     }
 }
