@@ -111,6 +111,23 @@ fn stop_works_without_the_record() {
     }
 }
 
+/// A stop that is killed behind its last change to the host has not forgotten the bridge yet; nor has anybody who takes it apart by hand.
+#[test]
+fn stop_forgets_a_bridge_that_is_gone() {
+    let lan = Lan::rich();
+    let before = lan.state();
+    let records = || lan.dom0.run("find", ["/run/xen-network", "-name", "network-bridge.json"]).unwrap();
+    lan.succeed("start");
+    lan.dom0.shell("cp -a /run/xen-network /run/before").unwrap();
+    lan.succeed("stop");
+    assert_eq!(records(), "");
+    lan.dom0.shell("cp -a /run/before/. /run/xen-network").unwrap();
+    assert!(records().ends_with("network-bridge.json\n"));
+    lan.succeed("stop");
+    assert_eq!(records(), "");
+    lan.assert_as(&before);
+}
+
 #[test]
 fn a_host_with_duplicate_address_detection_keeps_its_addresses_usable() {
     let lan = Lan::new(&["eth0"]);

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::host::AdminState;
+use crate::host::{AdminState, Host, Link};
 use crate::plan::network_bridge::Names;
 
 /// Who set the addresses of a bridged device.
@@ -59,6 +59,13 @@ impl Record {
     #[must_use]
     pub fn without(mut self, names: &Names) -> Self {
         self.started.retain(|other| other.names != *names);
+        self
+    }
+
+    /// Without those bridges that are not among the devices of `host`.
+    #[must_use]
+    pub fn of_those_on(mut self, host: &Host) -> Self {
+        self.started.retain(|started| host.link(&started.names.bridge).is_some_and(Link::is_bridge));
         self
     }
 

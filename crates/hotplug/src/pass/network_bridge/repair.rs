@@ -1,8 +1,7 @@
 //! `network-bridge repair`: what is left to do once a killed run has been taken back.
 
-use super::stop::{bridges_and_ports, forget_antispoof};
-use super::{Session, write_record};
-use crate::host::Link;
+use super::Session;
+use super::stop::{bridges_and_ports, forget_gone};
 use crate::plan::network_bridge::Asked;
 use crate::report::{Report, Trouble};
 
@@ -13,12 +12,6 @@ pub(super) fn repair(session: &mut Session<'_>, asked: &Asked) -> Result<Report,
     }
     let routes = session.default_routes()?;
     let around = bridges_and_ports(session.system)?;
-    let before = session.record();
-    let mut record = before.clone();
-    record.started.retain(|started| around.link(&started.names.bridge).is_some_and(Link::is_bridge));
-    if record != before {
-        write_record(session.folder.as_ref(), &record);
-    }
-    forget_antispoof(session, asked, &routes, &around);
+    forget_gone(session, asked, &routes, &around);
     Ok(Report::nothing("nothing of a killed run is left"))
 }

@@ -17,7 +17,7 @@ pub(super) fn stop(session: &mut Session<'_>, asked: &Asked) -> Result<Report, T
     let record = session.record();
     let around = bridges_and_ports(session.system)?;
     let Some(names) = recipe::find_started(asked, &record.names(), &routes, &around) else {
-        forget_antispoof(session, asked, &routes, &around);
+        forget_gone(session, asked, &routes, &around);
         return Ok(Report::nothing("there is no bridge that network-bridge has made: nothing to take apart"));
     };
     let seen = observe_with_forwarding(session.system, std::slice::from_ref(&names.bridge), &names.bridge)?;
@@ -38,11 +38,16 @@ pub(super) fn stop(session: &mut Session<'_>, asked: &Asked) -> Result<Report, T
     Ok(report)
 }
 
-/// A start or stop that was killed may have left the word for a bridge that is not there.
-pub(super) fn forget_antispoof(session: &Session<'_>, asked: &Asked, routes: &[DefaultRoute], around: &Host) {
+/// A start or stop that was killed may have left an entry in the record for a bridge that is not there, and the word for its guests.
+pub(super) fn forget_gone(session: &Session<'_>, asked: &Asked, routes: &[DefaultRoute], around: &Host) {
+    let Some(folder) = &session.folder else { return };
+    let record = session.record();
+    let standing = record.clone().of_those_on(around);
+    if standing != record {
+        write_record(Some(folder), &standing);
+    }
     let bridge = asked.bridge.clone().or_else(|| recipe::choose_netdev(asked, routes).ok());
-    let (Some(folder), Some(bridge)) = (&session.folder, bridge) else { return };
-    if !around.link(&bridge).is_some_and(Link::is_bridge) {
+    if let Some(bridge) = bridge.filter(|bridge| !around.link(bridge).is_some_and(Link::is_bridge)) {
         antispoof::forget(folder, [bridge.as_str()]);
     }
 }
