@@ -420,6 +420,24 @@ fn hooks_run_before_the_guest_is_connected() {
     assert_eq!(machine.read_file("/run/hooked").unwrap(), "online vif vif7.0 web xenbr0\noffline vif vif7.0 web xenbr0\n");
 }
 
+/// The driver's name of one guest's interface is what another guest calls its own.
+#[test]
+fn a_guest_that_goes_leaves_the_device_that_has_its_name() {
+    let dom0 = dom0_with(&["xenbr0"]);
+    let (_gone, going) = attach(&dom0, 2, Nic::on_bridge("xenbr0"));
+    going.disappear().unwrap();
+    let nic = Nic { vifname: Some("vif2.0".to_owned()), ip: Some("192.168.1.7".to_owned()), ..Nic::on_bridge("xenbr0") };
+    let (_guest, vif) = attach(&dom0, 1, nic);
+    assert_silent_success(&vif.hotplug(Hotplug::Online).unwrap());
+    let before = State::settled(dom0.machine()).unwrap();
+    let filter = dom0.machine().run("nft", ["list", "table", "bridge", "xen-guests"]).unwrap();
+    assert!(filter.contains("vif2.0"), "{filter}");
+    let offline = going.hotplug(Hotplug::Offline).unwrap();
+    testbed::state::assert_same(&before, &State::settled(dom0.machine()).unwrap());
+    assert_eq!(dom0.machine().run("nft", ["list", "table", "bridge", "xen-guests"]).unwrap(), filter);
+    assert_eq!(offline.status, Some(0), "{offline}");
+}
+
 #[test]
 fn many_guests_with_several_cards_at_the_same_time() {
     let dom0 = dom0_with(&["xenbr0"]);

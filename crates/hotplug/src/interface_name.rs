@@ -67,6 +67,14 @@ impl InterfaceName {
         text.and_then(Result::ok).unwrap_or_default()
     }
 
+    /// The domain and the handle in the name that netback gives a guest's device, `vifD.N`, or qemu its emulated twin, `vifD.N-emu`.
+    #[must_use]
+    pub fn vif_numbers(&self) -> Option<(u16, u32)> {
+        let name = self.as_str();
+        let (domain, handle) = name.strip_suffix("-emu").unwrap_or(name).strip_prefix("vif")?.split_once('.')?;
+        Some((domain.parse().ok()?, handle.parse().ok()?))
+    }
+
     /// This name with `prefix` before it: `eth0` with `p` is `peth0`.
     ///
     /// # Errors
@@ -156,6 +164,16 @@ mod tests {
         names.sort();
         sorted.sort_unstable();
         assert_eq!(names.each_ref().map(InterfaceName::as_str), sorted);
+    }
+
+    #[test]
+    fn names_of_guests_devices_are_recognised() {
+        let numbers = |name: &str| name.parse::<InterfaceName>().unwrap().vif_numbers();
+        assert_eq!(numbers("vif3.1"), Some((3, 1)));
+        assert_eq!(numbers("vif3.1-emu"), Some((3, 1)));
+        for other in ["vif3", "vif3.x", "web0", "vif99999.0", "xvif1.0", "vif1.0-em"] {
+            assert_eq!(numbers(other), None, "{other}");
+        }
     }
 
     #[test]

@@ -395,7 +395,7 @@ impl Seen {
     /// Whether a device is a guest's, by XenStore or by its name.
     #[must_use]
     pub fn is_guests(&self, device: &InterfaceName) -> bool {
-        self.vif_of(device).is_some() || vif_numbers(device).is_some()
+        self.vif_of(device).is_some() || device.vif_numbers().is_some()
     }
 
     /// The addresses of a device.
@@ -403,14 +403,6 @@ impl Seen {
         let places = self.index.addresses.get(device).map(Vec::as_slice).unwrap_or_default();
         places.iter().filter_map(|place| self.addresses.get(*place))
     }
-}
-
-/// The domain and the handle in the name that netback gives a device, or qemu its emulated twin.
-#[must_use]
-pub fn vif_numbers(device: &InterfaceName) -> Option<(u16, u32)> {
-    let name = device.as_str();
-    let (domain, handle) = name.strip_suffix("-emu").unwrap_or(name).strip_prefix("vif")?.split_once('.')?;
-    Some((domain.parse().ok()?, handle.parse().ok()?))
 }
 
 /// What the kernel can do, as far as the programs need it.
@@ -694,16 +686,6 @@ mod tests {
             (Some("/etc/xen/scripts/vif-openvswitch"), Wiring::Other),
         ] {
             assert_eq!(Wiring::of_script(script), wiring, "{script:?}");
-        }
-    }
-
-    #[test]
-    fn names_of_guests_devices_are_recognised() {
-        let numbers = |name: &str| vif_numbers(&name.parse().unwrap());
-        assert_eq!(numbers("vif3.1"), Some((3, 1)));
-        assert_eq!(numbers("vif3.1-emu"), Some((3, 1)));
-        for other in ["vif3", "vif3.x", "web0", "vif99999.0", "xvif1.0", "vif1.0-em"] {
-            assert_eq!(numbers(other), None, "{other}");
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::model::{printable, vif_numbers};
+use super::model::printable;
 use crate::host::{AdminState, Link, Switch};
 use crate::interface_name::InterfaceName;
 
@@ -76,7 +76,7 @@ impl Watcher {
         let now = Known { name: link.name.clone(), state: link.state, carrier, mtu: link.mtu, master, is_bridge: link.is_bridge() };
         let before = self.devices.insert(number, now.clone());
         // A guest's device may have any name by now: that it was a port, or once called vifN.M, tells it from others.
-        let of_guest = |known: &Known| vif_numbers(&known.name).is_some() || known.master.is_some() || known.is_bridge;
+        let of_guest = |known: &Known| known.name.vif_numbers().is_some() || known.master.is_some() || known.is_bridge;
         if !of_guest(&now) && !before.as_ref().is_some_and(of_guest) {
             return vec![];
         }
@@ -120,7 +120,7 @@ impl Watcher {
 
     fn gone(&mut self, number: u32) -> Vec<String> {
         let known = self.devices.remove(&number);
-        let of_guest = |known: &Known| vif_numbers(&known.name).is_some() || known.master.is_some() || known.is_bridge;
+        let of_guest = |known: &Known| known.name.vif_numbers().is_some() || known.master.is_some() || known.is_bridge;
         known.filter(of_guest).map(|known| format!("{} is gone", known.name)).into_iter().collect()
     }
 

@@ -10,7 +10,7 @@ use crate::request::vif::Vif;
 /// one that comes in this way none of the other way.
 pub(super) fn enforce(draft: &mut Draft, vif: &Vif, name: &InterfaceName, way: Way, filter: Option<GuestFilter>) {
     for other in vif.names().filter(|other| *other != name) {
-        forget_name(draft, other, way);
+        forget_name(draft, vif, other, way);
     }
     let seen = draft.host.guest_filter(way, name).cloned();
     match (filter, seen) {
@@ -47,12 +47,14 @@ pub fn holding(filter: GuestFilter, damage: &[Damage]) -> Operation {
 /// No filter stays behind where the interface has gone.
 pub(super) fn forget(draft: &mut Draft, vif: &Vif, way: Way) {
     for name in vif.names() {
-        forget_name(draft, name, way);
+        forget_name(draft, vif, name, way);
     }
 }
 
-fn forget_name(draft: &mut Draft, name: &InterfaceName, way: Way) {
-    if let Some(filter) = draft.host.guest_filter(way, name).cloned() {
+/// Another guest's `vifname` may be what the driver called this one's interface: that filter stays.
+fn forget_name(draft: &mut Draft, vif: &Vif, name: &InterfaceName, way: Way) {
+    let is_of = |filter: &&GuestFilter| filter.renamed_from.as_ref().is_none_or(|driver| *driver == vif.device);
+    if let Some(filter) = draft.host.guest_filter(way, name).filter(is_of).cloned() {
         draft.may(Operation::DeleteGuestFilter { filter, when: Unfilter::OnceUnplugged });
     }
 }

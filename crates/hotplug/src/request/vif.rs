@@ -133,12 +133,8 @@ impl VifCall {
     /// The backend's folder follows from the name `vifD.N-emu`; it is below the own domain's, which need not be domain 0.
     fn of_tap(words: &VifWords<'_>) -> Result<(InterfaceName, StorePath), Refusal> {
         let device = device_name(needed(words.interface, "INTERFACE", "INTERFACE=vif1.0-emu")?, "INTERFACE")?;
-        let numbers =
-            device.as_str().strip_prefix("vif").and_then(|rest| rest.strip_suffix("-emu")).and_then(|rest| rest.split_once('.'));
-        let backend = numbers.and_then(|(domain, handle)| {
-            let (domain, handle): (u16, u32) = (domain.parse().ok()?, handle.parse().ok()?);
-            StorePath::parse(&format!("backend/vif/{domain}/{handle}")).ok()
-        });
+        let numbers = device.vif_numbers().filter(|_| device.as_str().ends_with("-emu"));
+        let backend = numbers.and_then(|(domain, handle)| StorePath::parse(&format!("backend/vif/{domain}/{handle}")).ok());
         match backend {
             Some(backend) => Ok((device, backend)),
             None => Err(Refusal::plain(format!("INTERFACE={device} is not the name of an emulated interface such as vif1.0-emu"))),
@@ -370,8 +366,8 @@ impl Vif {
             };
             ours.then_some(link)
         };
-        let is_anothers =
-            |link: &&Link| link.alias.as_deref().is_some_and(|alias| alias != self.alias() && is_name_of_driver(alias));
+        let is_a_vif = |alias: &str| alias.parse().is_ok_and(|name: InterfaceName| name.vif_numbers().is_some());
+        let is_anothers = |link: &&Link| link.alias.as_deref().is_some_and(|alias| alias != self.alias() && is_a_vif(alias));
         host.link(&self.device).filter(|link| !is_anothers(link)).or_else(renamed).filter(|link| !link.is_bridge())
     }
 
@@ -394,12 +390,6 @@ impl Vif {
         ]);
         call
     }
-}
-
-/// `vifD.N`, as netback names interfaces, or `vifD.N-emu`.
-fn is_name_of_driver(text: &str) -> bool {
-    let numbers = text.strip_suffix("-emu").unwrap_or(text).strip_prefix("vif").and_then(|rest| rest.split_once('.'));
-    numbers.is_some_and(|(domain, handle)| domain.parse::<u16>().is_ok() && handle.parse::<u32>().is_ok())
 }
 
 /// What an interface is called whose configuration says `vifname`: the emulated one, and it alone, is told by its end from the other, which runs

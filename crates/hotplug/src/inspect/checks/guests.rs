@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::guest_filter::{Damage, GuestFilter};
 use crate::host::{AdminState, VlanFiltering};
 use crate::inspect::finding::{Answer, Area, Check, CheckId, Finding};
-use crate::inspect::model::{Backend, Device, Examined, Seen, Wiring, vif_numbers};
+use crate::inspect::model::{Backend, Device, Examined, Seen, Wiring};
 use crate::inspect::prescription::{self, RELOAD};
 use crate::inspect::toolstack::listed;
 use crate::inspect::tree;
@@ -93,7 +93,7 @@ fn no_entry(examined: &Examined) -> Answer {
     let seen = &examined.seen;
     let finding = |device: &Device| {
         let name = &device.link.name;
-        let (domain, handle) = vif_numbers(name).filter(|_| seen.vif_of(name).is_none())?;
+        let (domain, handle) = name.vif_numbers().filter(|_| seen.vif_of(name).is_none())?;
         let harmless = device.link.state == AdminState::Down && device.link.master.is_none();
         Some(if harmless {
             Finding::note(NO_ENTRY, format!("the device {name} belongs to no guest"))
