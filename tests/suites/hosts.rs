@@ -269,6 +269,45 @@ fn a_guest_of_vif_nat_does_not_cut_another_off() {
     assert_reached(&dom0, "10.5.0.10");
 }
 
+/// The guest of vif-route with this host's router's address would get what the host has to say to the world, and the world nothing.
+#[test]
+fn a_guest_does_not_take_the_place_of_the_router() {
+    let dom0 = Dom0::new("dom0").unwrap();
+    dom0.machine().install_scripts(&Programs::ours().unwrap()).unwrap();
+    dom0.machine().run("ip", ["link", "add", "eth0", "type", "veth", "peer", "name", "wire"]).unwrap();
+    for words in [
+        "link set wire up",
+        "link set eth0 up",
+        "address add 192.168.1.100/24 dev eth0",
+        "address add 2001:db8:1::100/64 dev eth0 nodad",
+        "route add default via 192.168.1.1",
+        "-6 route add default via 2001:db8:1::1",
+    ] {
+        dom0.machine().run("ip", words.split(' ')).unwrap();
+    }
+    for (domain, program, ip, router) in [
+        (1, "vif-route", "192.168.1.1", "192.168.1.1"),
+        (2, "vif-route", "192.168.1.7 2001:db8:1::1", "2001:db8:1::1"),
+        (3, "vif-nat", "192.168.1.1", "192.168.1.1"),
+    ] {
+        let guest = Guest::new(domain).unwrap();
+        let vif = guest.attach(&dom0, Nic::routed(program, ip)).unwrap();
+        let before = State::settled(dom0.machine()).unwrap();
+        assert_sentence(&vif.hotplug(Hotplug::Online).unwrap(), &format!("{router} is that of the router at eth0"));
+        testbed::state::assert_same(&before, &State::settled(dom0.machine()).unwrap());
+    }
+    // The host's router is a guest: it comes, the host is told to go by it, and the guest's interface is set up once more.
+    dom0.machine().run("ip", ["route", "del", "default"]).unwrap();
+    let guest = Guest::new(4).unwrap();
+    let vif = guest.attach(&dom0, Nic::routed("vif-route", "192.168.1.1")).unwrap();
+    assert_eq!(vif.hotplug(Hotplug::Online).unwrap().status, Some(0));
+    dom0.machine().run("ip", ["route", "add", "default", "via", "192.168.1.1", "dev", "vif4.0"]).unwrap();
+    let online = vif.hotplug(Hotplug::Online).unwrap();
+    assert_eq!(online.status, Some(0), "{online}");
+    guest.configure(0, "192.168.1.1/24", None).unwrap();
+    assert_reached(&dom0, "192.168.1.1");
+}
+
 /// What was this host's end of the link is the guest's address the next time.
 #[test]
 fn a_guest_of_vif_nat_may_get_the_address_of_its_gateway() {

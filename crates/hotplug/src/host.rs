@@ -380,6 +380,12 @@ impl Path {
         }
     }
 
+    /// The device that the first way leaves by.
+    #[must_use]
+    pub fn first_device(&self) -> Option<&InterfaceName> {
+        self.next_hops().first()?.device.as_ref()
+    }
+
     fn next_hops_mut(&mut self) -> &mut [NextHop] {
         match self {
             Self::None => &mut [],

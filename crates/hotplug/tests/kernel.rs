@@ -867,6 +867,7 @@ fn the_default_device_is_that_of_the_best_default_route() {
         ("route add 240.0.0.0/4 dev eth1\nroute add default via 192.168.1.1", Some("eth0")),
         ("route add default nexthop via 192.168.1.1 nexthop dev eth1", Some("eth0")),
         ("-6 route add default dev eth1", Some("eth1")),
+        ("-6 route add 4000::/3 dev eth0\n-6 route add default dev eth1", Some("eth1")),
         ("route add default via 192.168.1.1\nroute add default dev eth1 table 77\nrule add priority 5 lookup 77", Some("eth0")),
     ] {
         let seen = in_namespace(|| {

@@ -149,7 +149,6 @@ impl Case {
         let Some(call) = self.vif_call()? else { return Ok(Plan::default()) };
         let vif = Vif::new(&call, &BackendKeys::default(), |name| self.variable(name))?;
         let memory = Memory { path: format!("/run/xen-network/netns-1/{}.json", call.device).into() };
-        let default_device = self.default_routes().first().map(|route| route.device.clone());
         let around = |uplink| Surroundings {
             uplink,
             memory: (routing == Routing::Plain).then_some(&memory),
@@ -168,7 +167,7 @@ impl Case {
             mac: self.variable("mac"),
         };
         let routed = Routed::new(vif, routing, &words)?;
-        let uplink = vif_routed::uplink_of(&routed, default_device.as_ref());
+        let uplink = vif_routed::uplink_of(&routed, &self.host);
         let filter = match routed.vif.addresses.as_slice() {
             [] => self.filter(&routed.vif, Way::Routed, Addresses::WorkedOut(&routed.destinations), Tags::Refused)?,
             _ => self.filter(&routed.vif, Way::Routed, Addresses::Given(&routed.destinations), Tags::Refused)?,

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::vif::{self, Asked, Decision, Hooks};
 use crate::dhcp::{DhcpWish, Server, dnsmasq};
 use crate::guest_filter::{Tags, Way};
-use crate::host::{AdminState, Holder, Host};
+use crate::host::{AdminState, Family, Holder, Host, Route};
 use crate::interface_name::InterfaceName;
 use crate::invocation::{Invocation, Mode, shortened};
 use crate::plan::Refusal;
@@ -90,7 +90,8 @@ fn comes(asked: &Asked<'_>, system: &mut System, routing: Routing, memory: Optio
             system.note_setting_of_seen(&mut host, sysctl)?;
         }
     }
-    let uplink = uplink(&routed, system)?;
+    note_default_routes(&routed, system, &mut host)?;
+    let uplink = recipe::uplink_of(&routed, &host);
     if let Some(uplink) = &uplink {
         observe_uplink(&routed, uplink, system, &mut host)?;
     }
@@ -214,20 +215,18 @@ fn observe(asked: &Asked<'_>, system: &mut System, memory: Option<&Memory>) -> R
     Ok(host)
 }
 
-/// The device that leads out of the host, where the plan has a use for it: to take its address, or to answer for the guest on it.
-fn uplink(routed: &Routed, system: &mut System) -> Result<Option<InterfaceName>, Trouble> {
-    let of_use = match routed.routing {
-        Routing::Plain => routed.gateways.ipv4.is_none() || routed.has_ipv6(),
-        Routing::Translated => false,
-    };
-    if !of_use {
-        return Ok(None);
+/// Notes by which routers this host sends what it has no other way for: the guest must not take their place. Where the plan has a use for the
+/// uplink, IPv6's count as well when IPv4 has none.
+fn note_default_routes(routed: &Routed, system: &mut System, host: &mut Host) -> Result<(), Trouble> {
+    for family in [Family::V4, Family::V6] {
+        let of_guest = routed.single_addresses().any(|address| Family::of(address) == family);
+        if of_guest || recipe::asks_for_uplink(routed, host) {
+            let routes = system.taken_default_routes(family)?;
+            let unseen: Vec<Route> = routes.into_iter().filter(|route| !host.routes.contains(route)).collect();
+            host.routes.extend(unseen);
+        }
     }
-    let default_device = match routed.uplink {
-        Some(_) => None,
-        None => system.default_device()?,
-    };
-    Ok(recipe::uplink_of(routed, default_device.as_ref()))
+    Ok(())
 }
 
 fn observe_uplink(routed: &Routed, uplink: &InterfaceName, system: &mut System, host: &mut Host) -> Result<(), Trouble> {

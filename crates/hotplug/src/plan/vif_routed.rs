@@ -93,10 +93,29 @@ impl Ends {
     }
 }
 
-/// The device that leads out of the host: as asked, else that of the best default route, else eth0.
+/// The device that leads out of the host, where the plan has a use for it, to take its address or to answer for the guest on it: as asked, else
+/// that of the best default route, else eth0.
 #[must_use]
-pub fn uplink_of(routed: &Routed, default_device: Option<&InterfaceName>) -> Option<InterfaceName> {
-    routed.uplink.clone().or_else(|| default_device.cloned()).or_else(|| "eth0".parse().ok())
+pub fn uplink_of(routed: &Routed, host: &Host) -> Option<InterfaceName> {
+    let asked = || routed.uplink.clone().or_else(|| default_device(host).cloned()).or_else(|| "eth0".parse().ok());
+    uses_uplink(routed).then(asked).flatten()
+}
+
+/// Whether the default routes that `host` shows do not tell yet which device `uplink_of` has to give.
+#[must_use]
+pub fn asks_for_uplink(routed: &Routed, host: &Host) -> bool {
+    uses_uplink(routed) && routed.uplink.is_none() && default_device(host).is_none()
+}
+
+fn uses_uplink(routed: &Routed) -> bool {
+    match routed.routing {
+        Routing::Plain => routed.gateways.ipv4.is_none() || routed.has_ipv6(),
+        Routing::Translated => false,
+    }
+}
+
+fn default_device(host: &Host) -> Option<&InterfaceName> {
+    host.routes.iter().filter(|route| route.is_default()).find_map(|route| route.path.first_device())
 }
 
 /// What a plan needs besides the vif and the host.
@@ -124,6 +143,7 @@ pub fn online(routed: &Routed, around: Surroundings<'_>, host: &Host) -> Result<
         Routing::Translated => ends_of_translated(routed, host)?,
     };
     check_own_addresses(routed, host, &ends)?;
+    check_routers(routed, host)?;
     let device = routed.vif.present(host)?;
     let mut draft = Draft::new(host);
     let name = settle_name(&mut draft, &routed.vif, device)?;
@@ -361,6 +381,27 @@ fn check_own_addresses(routed: &Routed, host: &Host, ends: &Ends) -> Result<(), 
         ));
     }
     Ok(())
+}
+
+/// A route to the guest would keep this host from the router of that address, and from all the world behind it. A guest that is this host's
+/// router itself is reached over its own device.
+fn check_routers(routed: &Routed, host: &Host) -> Result<(), Refusal> {
+    let is_other = |device: &InterfaceName| !routed.vif.names().any(|own| own == device);
+    let mut hops = host.routes.iter().filter(|route| route.is_default()).flat_map(|route| route.path.next_hops());
+    let router = hops.find_map(|hop| {
+        let device = hop.device.as_ref().filter(|device| is_other(device))?;
+        let address = routed.single_addresses().find(|address| hop.gateway == Some(*address))?;
+        Some((device, address))
+    });
+    match router {
+        None => Ok(()),
+        Some((device, address)) => Err(Refusal {
+            reason: format!(
+                "the guest's address {address} is that of the router at {device} by which this host reaches the world, and would cut it off: give the guest another one with ip="
+            ),
+            for_guest: "The interface could not be set up: its address is in use".to_owned(),
+        }),
+    }
 }
 
 /// Out of any bridge, and without addresses and routes that an earlier configuration has left.

@@ -137,11 +137,24 @@ impl System {
     /// # Errors
     /// When the kernel does not tell.
     pub fn default_device(&mut self) -> Result<Option<InterfaceName>, SystemError> {
-        let quick = route::default_device(&mut self.kernel);
-        if let Some(device) = quick.map_err(SystemError::in_act("looking for the default route"))? {
-            return Ok(Some(device));
+        for family in [Family::V4, Family::V6] {
+            if let Some(device) = self.taken_default_routes(family)?.iter().find_map(|route| route.path.first_device().cloned()) {
+                return Ok(Some(device));
+            }
         }
-        Ok(self.default_routes()?.iter().find_map(|route| route.path.next_hops().first()?.device.clone()))
+        Ok(None)
+    }
+
+    /// The default route of this family that is taken; all of them, in the kernel's order, where that cannot be told by one question.
+    ///
+    /// # Errors
+    /// When the kernel does not tell.
+    pub fn taken_default_routes(&mut self, family: Family) -> Result<Vec<Route>, SystemError> {
+        let taken = route::best_default(&mut self.kernel, family).map_err(SystemError::in_act("looking for the default route"))?;
+        match taken {
+            Some(route) => Ok(vec![route]),
+            None => Ok(self.default_routes()?.into_iter().filter(|route| route.family() == family).collect()),
+        }
     }
 
     /// The default routes of the main table, IPv4 before IPv6, each family in the kernel's order: the first one is taken first.

@@ -103,27 +103,21 @@ pub(super) fn device_towards(kernel: &mut Kernel, address: IpAddr) -> Result<Opt
     }
 }
 
-/// The device of the IPv4 default route, as the kernel finds it for an address that no network has: one question, however long the
-/// table is. Nothing where that does not tell: no such route, several ways, or a policy rule that leads elsewhere.
-pub(super) fn default_device(kernel: &mut Kernel) -> Result<Option<InterfaceName>, KernelError> {
-    let message = question_of_entry(RESERVED);
+/// The default route of the main table that is taken for an address that no network has: one question, however long the table is. Nothing
+/// where that does not tell: no such route, or a policy rule that leads elsewhere; and from Linux before 4.13.
+pub(super) fn best_default(kernel: &mut Kernel, family: Family) -> Result<Option<Route>, KernelError> {
+    let message = question_of_entry(unassigned(family));
     let answer = match kernel.connection()?.get(RouteNetlinkMessage::GetRoute(message)) {
-        Err(error) if error.is(Errno::ENETUNREACH) || error.is(Errno::EHOSTUNREACH) => return Ok(None),
+        Err(KernelError::Refused { .. }) => return Ok(None),
         answer => answer?,
     };
-    let header = RouteHeader::parse(&answer.body)?;
-    let attributes = Attributes::behind(&answer.body, HEADER)?;
-    let is_default = header.destination_prefix_length == 0 && attributes.u32(RTA_TABLE)? == Some(MAIN_TABLE);
-    match attributes.u32(RTA_OIF)?.filter(|_| is_default) {
-        Some(number) => kernel.name_of(number).map(Some),
-        None => Ok(None),
-    }
+    Ok(parse(kernel, &answer, family, &RouteAttribute::Table(MAIN_TABLE))?.filter(Route::is_default))
 }
 
 /// Who has `address` for itself: the entry that the kernel finds for it, whatever else is in the tables. Linux before 4.13 does not tell, but
 /// for the host's own addresses, of which it names the loopback device.
 pub(super) fn holder(kernel: &mut Kernel, address: Ipv4Addr) -> Result<Holder, KernelError> {
-    let message = question_of_entry(address);
+    let message = question_of_entry(address.into());
     let answer = match kernel.connection()?.get(RouteNetlinkMessage::GetRoute(message)) {
         // No route leads there, or one that leads nowhere.
         Err(KernelError::Refused { errno: Errno::ENETUNREACH | Errno::EHOSTUNREACH | Errno::EACCES | Errno::EINVAL, .. }) => {
@@ -148,10 +142,12 @@ pub(super) fn holder(kernel: &mut Kernel, address: Ipv4Addr) -> Result<Holder, K
 }
 
 /// Asks for the entry of the tables that is for `address`.
-fn question_of_entry(address: Ipv4Addr) -> RouteMessage {
+fn question_of_entry(address: IpAddr) -> RouteMessage {
     let mut message = RouteMessage::default();
-    message.header.address_family = AddressFamily::Inet;
-    message.header.destination_prefix_length = 32;
+    (message.header.address_family, message.header.destination_prefix_length) = match address {
+        IpAddr::V4(_) => (AddressFamily::Inet, 32),
+        IpAddr::V6(_) => (AddressFamily::Inet6, 128),
+    };
     message.header.flags = RouteFlags::from_bits_retain(RTM_F_FIB_MATCH | RTM_F_LOOKUP_TABLE);
     message.attributes.push(RouteAttribute::Destination(address.into()));
     message
@@ -160,8 +156,13 @@ fn question_of_entry(address: Ipv4Addr) -> RouteMessage {
 /// `RTN_LOCAL`
 const LOCAL: u8 = 2;
 
-/// Of a block that nobody is given addresses of (RFC 1112, section 4).
-const RESERVED: Ipv4Addr = Ipv4Addr::new(240, 0, 0, 1);
+/// Of a block that nobody is given addresses of (RFC 1112, section 4; for IPv6 what IANA has not assigned of RFC 4291's space).
+fn unassigned(family: Family) -> IpAddr {
+    match family {
+        Family::V4 => Ipv4Addr::new(240, 0, 0, 1).into(),
+        Family::V6 => Ipv6Addr::new(0x4000, 0, 0, 0, 0, 0, 0, 1).into(),
+    }
+}
 
 /// How often the tables are read again because a device went under the reading: guests come and go.
 const DUMP_ATTEMPTS: usize = 20;
