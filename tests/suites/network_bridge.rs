@@ -389,10 +389,11 @@ fn what_cannot_be_done_is_refused_in_one_sentence() {
     let lan = Lan::new(&["eth0", "enp0s31f6abcdef"]);
     ip_lines(&lan.dom0, "link set eth0 up\naddress add 192.168.1.100/24 dev eth0\nlink add taken type veth peer name other");
     ip_lines(&lan.dom0, "link add br0 address 02:00:00:00:00:01 type bridge\nlink set other master br0");
-    ip_lines(&lan.dom0, "tuntap add tun0 mode tun\nlink property add dev eth0 altname enp7s0");
+    ip_lines(&lan.dom0, "tuntap add tun0 mode tun\nlink property add dev eth0 altname enp7s0\nlink add mv0 link eth0 type macvlan");
     for (words, sentence) in [
         ("start netdev=tun0", "tun0 has no Ethernet address"),
         ("start netdev=enp7s0", "netdev=eth0"),
+        ("start netdev=eth0", "it cannot be the port of a bridge: mv0; remove them (ip link delete mv0)"),
         ("start netdev=eth0 bridge=taken", "taken exists already"),
         ("start netdev=eth0 bridge=br0", "br0 exists already"),
         ("start netdev=eth0 bridge=peth0", "peth0"),

@@ -212,6 +212,23 @@ fn of_two_sessions_each_keeps_what_it_needs() {
     }
 }
 
+#[test]
+fn of_a_default_route_with_two_ways_each_is_masqueraded_or_named() {
+    let lan = usual();
+    ip_lines(&lan.dom0, "route replace default nexthop via 192.168.1.1 dev eth0 nexthop via 192.168.7.1 dev eth1");
+    let before = lan.state();
+    let said = |words: &str| succeed(&lan, &format!("{words} --dry-run")).stdout.contains("start with netdev=eth1 too");
+    assert!(said("network-nat start"));
+    succeed(&lan, "network-nat start");
+    assert!(said("network-nat start"));
+    assert!(!said("network-nat start netdev=eth1"));
+    succeed(&lan, "network-nat start netdev=eth1");
+    assert!(!said("network-nat start"));
+    succeed(&lan, "network-nat stop netdev=eth1");
+    succeed(&lan, "network-nat stop netdev=eth0");
+    lan.assert_as(&before);
+}
+
 /// A bridge that is made anew has another address, and so other routes of link-local addresses, each time.
 fn without_bridge(state: &State) -> Vec<String> {
     let mut lines = vec![];

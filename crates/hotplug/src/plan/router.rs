@@ -6,7 +6,7 @@ use ipnetwork::IpNetwork;
 
 use crate::dhcp::{Resolver, Server, Subnet};
 use crate::firewall::Masquerade;
-use crate::host::{ADVERTISED_PROTOCOL, Address, AddressFlags, AdminState, Family, Host, LINK_SCOPE, Lifetimes, Link};
+use crate::host::{ADVERTISED_PROTOCOL, Address, AddressFlags, AdminState, Family, Host, LINK_SCOPE, Lifetimes, Link, Route};
 use crate::interface_name::InterfaceName;
 use crate::mac_address::MacAddress;
 use crate::operation::{LinkChange, NewBridge, Operation};
@@ -62,6 +62,13 @@ pub enum Want {
 }
 
 impl Want {
+    fn as_masquerade(&self) -> Option<&Masquerade> {
+        match self {
+            Self::Masquerade(masquerade) => Some(masquerade),
+            _ => None,
+        }
+    }
+
     fn is_met_by(&self, held: &Held) -> bool {
         match (self, held) {
             (Self::Setting(sysctl, _), Held::Setting(setting)) => setting.sysctl == *sysctl,
@@ -282,6 +289,7 @@ pub fn start(key: &SessionKey, wants: &[Want], record: Record<'_>, host: &Host) 
     if work.draft.plan.steps.is_empty() {
         work.draft.plan.notes.push(format!("{key}: all is in place already"));
     }
+    work.note_other_ways(wants);
     Ok(work.draft.plan)
 }
 
@@ -326,6 +334,24 @@ impl<'a> Work<'a> {
             forwarding::accept(&mut self.draft, name);
         }
         Ok(())
+    }
+
+    /// Of a default route with several ways, the one that was not named may lead over a device where nothing is masqueraded.
+    fn note_other_ways(&mut self, wants: &[Want]) {
+        for masquerade in wants.iter().filter_map(Want::as_masquerade) {
+            let of_family = |route: &&Route| route.is_default() && route.family() == masquerade.family;
+            let routes = self.draft.host.routes.iter().filter(of_family).filter(|route| route.uses(&masquerade.device));
+            let ways = routes.flat_map(|route| route.path.next_hops()).filter_map(|hop| hop.device.as_ref());
+            let is_masqueraded = |device: &InterfaceName| {
+                self.draft.host.masquerades.iter().any(|there| there.family == masquerade.family && there.device == *device)
+            };
+            let Some(other) = ways.into_iter().find(|device| !is_masqueraded(device)) else { continue };
+            let note = format!(
+                "the default route of {} leads over {other} as well, and what leaves there is not masqueraded: start with netdev={other} too",
+                masquerade.family
+            );
+            self.draft.plan.notes.push(note);
+        }
     }
 
     /// Whether it is still as sessions left it.

@@ -26,11 +26,13 @@ pub(super) const HEADER: usize = 16;
 const IFLA_ADDRESS: u16 = 1;
 const IFLA_IFNAME: u16 = 3;
 const IFLA_MTU: u16 = 4;
+const IFLA_LINK: u16 = 5;
 const IFLA_MASTER: u16 = 10;
 const IFLA_TXQLEN: u16 = 13;
 const IFLA_LINKINFO: u16 = 18;
 const IFLA_IFALIAS: u16 = 20;
 const IFLA_AF_SPEC: u16 = 26;
+const IFLA_LINK_NETNSID: u16 = 37;
 const IFLA_INFO_KIND: u16 = 1;
 const IFLA_INFO_DATA: u16 = 2;
 const IFLA_INFO_SLAVE_KIND: u16 = 4;
@@ -56,6 +58,8 @@ pub(super) struct Seen {
     /// The device as it will be shown, but for the master.
     link: Link,
     master: Option<u32>,
+    /// The number of the device of this namespace that it is made on; nothing where there is none.
+    lower: Option<u32>,
     flags: u32,
     /// Its setting `proxy_arp`; nothing where the device has none of IPv4.
     proxy_arp: Option<u32>,
@@ -74,6 +78,11 @@ impl Seen {
     /// Whether it is a bridge that keeps VLANs apart.
     pub fn keeps_vlans_apart(&self) -> bool {
         self.link.vlan_filtering != VlanFiltering::Off
+    }
+
+    /// Whether it is of a kind that gets what the device below it receives.
+    fn intercepts(&self) -> bool {
+        matches!(&self.link.kind, LinkKind::Other(kind) if ["macvlan", "macvtap", "ipvlan", "ipvtap"].contains(&kind.as_str()))
     }
 
     /// Its master's number.
@@ -118,6 +127,10 @@ impl Seen {
             name,
             link,
             master: attributes.u32(IFLA_MASTER)?,
+            lower: match attributes.bytes(IFLA_LINK_NETNSID) {
+                None => attributes.u32(IFLA_LINK)?,
+                Some(_) => None,
+            },
             flags,
             proxy_arp: proxy_arp_in(&attributes)?,
         }))
@@ -276,6 +289,9 @@ pub(super) enum Which {
     Bridges,
     /// The ports of the device with this number.
     PortsOf(u32),
+    /// Those that get what the device with this number receives before a bridge could: no device can have both
+    /// (`netdev_rx_handler_register()`, net/core/dev.c).
+    Intercepting(u32),
     /// Every device.
     All,
 }
@@ -285,7 +301,7 @@ pub(super) fn list(kernel: &mut Kernel, which: Which) -> Result<Vec<Seen>, Kerne
     let filter = match which {
         Which::Bridges => Some(LinkAttribute::LinkInfo(vec![LinkInfo::Kind(InfoKind::Bridge)])),
         Which::PortsOf(master) => Some(LinkAttribute::Controller(master)),
-        Which::All => None,
+        Which::Intercepting(_) | Which::All => None,
     };
     let mut list = vec![];
     for message in kernel.connection()?.dump(request(0, filter))? {
@@ -293,6 +309,7 @@ pub(super) fn list(kernel: &mut Kernel, which: Which) -> Result<Vec<Seen>, Kerne
         let wanted = match which {
             Which::Bridges => seen.link.is_bridge(),
             Which::PortsOf(master) => seen.master == Some(master),
+            Which::Intercepting(lower) => seen.lower == Some(lower) && seen.intercepts(),
             Which::All => true,
         };
         if wanted {

@@ -9,6 +9,7 @@ use nix::errno::Errno;
 
 use super::connection::KernelError;
 use super::link::{self, Which};
+use super::route::BestDefault;
 use super::{System, SystemError, address, bridge_port, file, neighbour, route, rule, sysctl};
 use crate::host::{Address, Family, Holder, Host, Link, LiveRename, Route, VlanFiltering};
 use crate::interface_name::InterfaceName;
@@ -94,6 +95,18 @@ impl System {
         }
     }
 
+    /// The devices on `device` that keep it out of any bridge (macvlan, ipvlan and their taps), as far as they are in this namespace.
+    ///
+    /// # Errors
+    /// When the kernel does not tell.
+    pub fn interceptors_of(&mut self, device: &Link) -> Result<Vec<Link>, SystemError> {
+        let failed = SystemError::in_act(format!("listing the devices on {}", device.name));
+        match device.index {
+            Some(number) => self.list_links(Which::Intercepting(number)).map_err(failed),
+            None => Ok(vec![]),
+        }
+    }
+
     fn list_links(&mut self, which: Which) -> Result<Vec<Link>, KernelError> {
         let list = link::list(&mut self.kernel, which)?;
         list.into_iter().map(|seen| seen.into_link(&mut self.kernel)).collect()
@@ -150,10 +163,11 @@ impl System {
     /// # Errors
     /// When the kernel does not tell.
     pub fn taken_default_routes(&mut self, family: Family) -> Result<Vec<Route>, SystemError> {
-        let taken = route::best_default(&mut self.kernel, family).map_err(SystemError::in_act("looking for the default route"))?;
-        match taken {
-            Some(route) => Ok(vec![route]),
-            None => Ok(self.default_routes()?.into_iter().filter(|route| route.family() == family).collect()),
+        let best = route::best_default(&mut self.kernel, family);
+        match best.map_err(SystemError::in_act("looking for the default route"))? {
+            BestDefault::Route(route) => Ok(vec![*route]),
+            BestDefault::Nowhere => Ok(vec![]),
+            BestDefault::Untold => Ok(self.default_routes()?.into_iter().filter(|route| route.family() == family).collect()),
         }
     }
 

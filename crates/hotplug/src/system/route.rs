@@ -103,15 +103,26 @@ pub(super) fn device_towards(kernel: &mut Kernel, address: IpAddr) -> Result<Opt
     }
 }
 
-/// The default route of the main table that is taken for an address that no network has: one question, however long the table is. Nothing
-/// where that does not tell: no such route, or a policy rule that leads elsewhere; and from Linux before 4.13.
-pub(super) fn best_default(kernel: &mut Kernel, family: Family) -> Result<Option<Route>, KernelError> {
+/// What one question tells of the default routes of the main table.
+pub(super) enum BestDefault {
+    /// This one is taken.
+    Route(Box<Route>),
+    /// There is none.
+    Nowhere,
+    /// The question does not tell: a policy rule leads elsewhere, or Linux is older than 4.13.
+    Untold,
+}
+
+/// The default route that is taken for an address that no network has: one question, however long the table is.
+pub(super) fn best_default(kernel: &mut Kernel, family: Family) -> Result<BestDefault, KernelError> {
     let message = question_of_entry(unassigned(family));
     let answer = match kernel.connection()?.get(RouteNetlinkMessage::GetRoute(message)) {
-        Err(KernelError::Refused { .. }) => return Ok(None),
+        Err(KernelError::Refused { errno: Errno::ENETUNREACH | Errno::EHOSTUNREACH, .. }) => return Ok(BestDefault::Nowhere),
+        Err(KernelError::Refused { .. }) => return Ok(BestDefault::Untold),
         answer => answer?,
     };
-    Ok(parse(kernel, &answer, family, &RouteAttribute::Table(MAIN_TABLE))?.filter(Route::is_default))
+    let route = parse(kernel, &answer, family, &RouteAttribute::Table(MAIN_TABLE))?.filter(Route::is_default);
+    Ok(route.map_or(BestDefault::Untold, |route| BestDefault::Route(Box::new(route))))
 }
 
 /// Who has `address` for itself: the entry that the kernel finds for it, whatever else is in the tables. Linux before 4.13 does not tell, but

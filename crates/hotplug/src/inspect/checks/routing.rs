@@ -53,13 +53,10 @@ fn forwarding(examined: &Examined) -> Answer {
     let lost = changed(examined).filter(|(setting, ..)| setting.sysctl.is_forwarding_of_the_host());
     let mut findings: Vec<Finding> = lost
         .map(|(setting, key, now)| {
-            Finding::problem(
-                FORWARDING,
-                format!("the host does not forward {}, which `{key}` relies on", family_of(&setting.sysctl)),
-            )
-            .because(format!("{} is {now}: somebody has changed it since", setting.sysctl))
-            .mended_by("switch it on again, and find out who switched it off (a file in /etc/sysctl.d?)")
-            .typing(format!("sysctl -w {}={}", setting.sysctl, setting.change.ours))
+            Finding::problem(FORWARDING, format!("the host does not forward {}, which `{key}` relies on", setting.sysctl.family()))
+                .because(format!("{} is {now}: somebody has changed it since", setting.sysctl))
+                .mended_by("switch it on again, and find out who switched it off (a file in /etc/sysctl.d?)")
+                .typing(format!("sysctl -w {}={}", setting.sysctl, setting.change.ours))
         })
         .collect();
     let on = host_setting(examined, Family::V4, "forwarding").is_none_or(|value| value != "0");
@@ -212,13 +209,6 @@ fn dhcp(examined: &Examined) -> Answer {
         .mended_by("start it; its own log says why it ended")
         .typing("systemctl start dnsmasq");
     Ok(vec![finding])
-}
-
-fn family_of(sysctl: &Sysctl) -> &'static str {
-    match sysctl.family() {
-        Family::V4 => "IPv4",
-        Family::V6 => "IPv6",
-    }
 }
 
 fn host_setting<'a>(examined: &'a Examined, family: Family, key: &str) -> Option<&'a str> {

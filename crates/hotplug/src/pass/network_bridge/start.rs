@@ -31,6 +31,7 @@ pub(super) fn start(session: &mut Session<'_>, asked: &Asked) -> Result<Report, 
         session.keep_antispoof(bridges)?;
         return Ok(Report::nothing(why));
     }
+    refuse_interceptors(session.system, &names, &around)?;
     refuse_network_root(session.system, &names)?;
     let source = address_source(session, &names, &around)?;
     // A router that is asked may take its time, and what lies on the device may change meanwhile: it is looked at afterwards.
@@ -71,6 +72,19 @@ fn refuse_second_name(system: &mut System, names: &Names, around: &Host) -> Resu
             Err(Refusal::plain(format!("{netdev} is a second name of {first}: call it by its first, netdev={first}")).into())
         }
     }
+}
+
+/// The kernel gives what a device receives to one taker alone. Found out at the last step, it would cost the host its network for a moment.
+fn refuse_interceptors(system: &mut System, names: &Names, around: &Host) -> Result<(), Trouble> {
+    let Some(link) = around.link(&names.netdev) else { return Ok(()) };
+    let taken = system.interceptors_of(link)?;
+    let Some(first) = taken.first() else { return Ok(()) };
+    let (netdev, others) = (&names.netdev, taken.iter().map(|link| link.name.as_str()).collect::<Vec<_>>().join(", "));
+    Err(Refusal::plain(format!(
+        "{netdev} has devices on it that take what it receives, so that it cannot be the port of a bridge: {others}; remove them (ip link delete {}), or name another device with netdev=",
+        first.name
+    ))
+    .into())
 }
 
 fn refuse_network_root(system: &mut System, names: &Names) -> Result<(), Trouble> {

@@ -38,20 +38,17 @@ const DEVICE_SETTINGS: [(&str, Family, &str); 3] =
 
 fn as_text(netdev: &InterfaceName, host: &Host, shown: &[&Link], own: &[SessionKey]) -> String {
     let mut text = String::new();
-    for (word, family) in [("IPv4", Family::V4), ("IPv6", Family::V6)] {
+    for family in [Family::V4, Family::V6] {
         let value = recipe::forwarding_of(family).and_then(|sysctl| host.sysctls.get(&sysctl));
-        let _ = writeln!(text, "{word} forwarding: {}", value.map_or("not in this kernel", |value| on_off(value)));
+        let _ = writeln!(text, "{family} forwarding: {}", value.map_or("not in this kernel", |value| on_off(value)));
     }
     let settings = DEVICE_SETTINGS.iter().filter_map(|(word, family, key)| {
         let sysctl = device_sysctl(*family, netdev, key)?;
         host.sysctls.get(&sysctl).map(|value| format!("{word} {value}"))
     });
     let _ = writeln!(text, "{netdev}: {}", settings.collect::<Vec<_>>().join(", "));
-    let masquerades: Vec<String> = host
-        .masquerades
-        .iter()
-        .map(|masquerade| format!("{} out of {}", family_word(masquerade.family), masquerade.device))
-        .collect();
+    let masquerades: Vec<String> =
+        host.masquerades.iter().map(|masquerade| format!("{} out of {}", masquerade.family, masquerade.device)).collect();
     let _ = writeln!(text, "masquerade: {}", or_none(&masquerades));
     for link in shown {
         text += &link_as_text(host, link);
@@ -94,13 +91,6 @@ fn as_json(netdev: &InterfaceName, host: &Host, shown: &[&Link], own: &[SessionK
 
 fn on_off(value: &str) -> &'static str {
     if value == "0" { "off" } else { "on" }
-}
-
-fn family_word(family: Family) -> &'static str {
-    match family {
-        Family::V4 => "IPv4",
-        Family::V6 => "IPv6",
-    }
 }
 
 fn or_none(words: &[String]) -> String {
