@@ -6,6 +6,7 @@ use netlink_packet_core::{DefaultNla, Emitable, NLA_F_NESTED, NLM_F_CREATE, NLM_
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::link::{BridgeStpState, InfoKind, LinkAttribute, LinkExtentMask, LinkHeader, LinkInfo, LinkMessage};
 use nix::errno::Errno;
+use nix::net::if_::if_indextoname;
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, setsockopt, socket, sockopt};
 use rtnetlink::{LinkBridge, LinkMessageBuilder, LinkUnspec};
 
@@ -274,11 +275,21 @@ pub(super) fn plug(kernel: &mut Kernel, name: &InterfaceName, way: Way) -> Resul
     })
 }
 
-/// A device's name.
+/// A device's name. Asks without `rtnl_mutex`, and for the name alone (`SIOCGIFNAME`, net/core/dev_ioctl.c). Of a device that is going or coming the
+/// answer may be no name at all; then whoever holds the mutex is waited for.
 pub(super) fn name_by_number(kernel: &mut Kernel, number: u32) -> Result<InterfaceName, KernelError> {
+    let quick = if_indextoname(number).ok().and_then(|name| name.to_str().ok()?.parse().ok());
+    let name = match quick {
+        Some(name) => name,
+        None => told_by_number(kernel, number)?,
+    };
+    kernel.learn(&name, number);
+    Ok(name)
+}
+
+fn told_by_number(kernel: &mut Kernel, number: u32) -> Result<InterfaceName, KernelError> {
     let seen = Seen::parse(&kernel.connection()?.get(request(number, None))?)?;
     let seen = seen.ok_or_else(|| KernelError::Nonsense(format!("device {number} has a name that no program could ask for")))?;
-    kernel.learn(&seen.name, seen.number);
     Ok(seen.name)
 }
 
