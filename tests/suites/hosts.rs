@@ -269,7 +269,7 @@ fn a_guest_of_vif_nat_does_not_cut_another_off() {
     assert_reached(&dom0, "10.5.0.10");
 }
 
-/// The guest of vif-route with this host's router's address would get what the host has to say to the world, and the world nothing.
+/// A guest with the router's address would get what is for the router, from this host and from the LAN, for which the host answers.
 #[test]
 fn a_guest_does_not_take_the_place_of_the_router() {
     let dom0 = Dom0::new("dom0").unwrap();
@@ -289,11 +289,15 @@ fn a_guest_does_not_take_the_place_of_the_router() {
         (1, "vif-route", "192.168.1.1", "192.168.1.1"),
         (2, "vif-route", "192.168.1.7 2001:db8:1::1", "2001:db8:1::1"),
         (3, "vif-nat", "192.168.1.1", "192.168.1.1"),
+        (5, "vif-route", "192.168.1.0/28", "192.168.1.1"),
     ] {
         let guest = Guest::new(domain).unwrap();
         let vif = guest.attach(&dom0, Nic::routed(program, ip)).unwrap();
         let before = State::settled(dom0.machine()).unwrap();
-        assert_sentence(&vif.hotplug(Hotplug::Online).unwrap(), &format!("{router} is that of the router at eth0"));
+        assert_sentence(
+            &vif.hotplug(Hotplug::Online).unwrap(),
+            &format!("{router}, an address of the guest, is that of the router at eth0"),
+        );
         testbed::state::assert_same(&before, &State::settled(dom0.machine()).unwrap());
     }
     // The host's router is a guest: it comes, the host is told to go by it, and the guest's interface is set up once more.
@@ -304,6 +308,8 @@ fn a_guest_does_not_take_the_place_of_the_router() {
     dom0.machine().run("ip", ["route", "add", "default", "via", "192.168.1.1", "dev", "vif4.0"]).unwrap();
     let online = vif.hotplug(Hotplug::Online).unwrap();
     assert_eq!(online.status, Some(0), "{online}");
+    let defaults = dom0.machine().run("ip", ["-4", "route", "show", "default"]).unwrap();
+    assert!(defaults.starts_with("default via 192.168.1.1 dev vif4.0"), "{defaults}");
     guest.configure(0, "192.168.1.1/24", None).unwrap();
     assert_reached(&dom0, "192.168.1.1");
 }

@@ -211,7 +211,9 @@ impl fmt::Display for Short<'_> {
     }
 }
 
-fn is_single(network: &IpNetwork) -> bool {
+/// Whether a network is one address.
+#[must_use]
+pub fn is_single(network: &IpNetwork) -> bool {
     network.prefix() == if network.is_ipv4() { 32 } else { 128 }
 }
 

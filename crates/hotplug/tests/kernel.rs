@@ -883,6 +883,19 @@ fn the_default_device_is_that_of_the_best_default_route() {
     }
 }
 
+#[test]
+fn one_question_tells_the_default_route_of_either_family() {
+    let routes = in_namespace(|| {
+        ip("link add eth0 type veth peer name far0\nlink set far0 up\nlink set eth0 up\naddress add 192.168.1.100/24 dev eth0");
+        ip(
+            "address add 2001:db8:1::100/64 dev eth0 nodad\nroute add default via 192.168.1.1\n-6 route add default via 2001:db8:1::1",
+        );
+        [Family::V4, Family::V6].map(|family| System::open().taken_default_route(family).unwrap())
+    });
+    let routers = routes.map(|route| route.unwrap().path.next_hops()[0].gateway.unwrap().to_string());
+    assert_eq!(routers, ["192.168.1.1", "2001:db8:1::1"]);
+}
+
 /// The neighbour is this host's own other end of the wire, in a second namespace.
 const NEIGHBOUR: &str = "
     link add eth0 type veth peer name wire0

@@ -12,7 +12,7 @@ use hotplug::dhcp::dnsmasq::{self, Dnsmasq, Interfaces};
 use hotplug::dhcp::{Resolver, Server};
 use hotplug::dry_run;
 use hotplug::guest_filter::{GuestFilter, Tags, Way};
-use hotplug::host::{Address, AdminState, Host};
+use hotplug::host::{Address, AdminState, Host, Route};
 use hotplug::interface_name::InterfaceName;
 use hotplug::operation::{HookCall, Operation, Service};
 use hotplug::plan::network_bridge::{self, Asked, DefaultRoute, Names, Verdict};
@@ -167,7 +167,8 @@ impl Case {
             mac: self.variable("mac"),
         };
         let routed = Routed::new(vif, routing, &words)?;
-        let uplink = vif_routed::uplink_of(&routed, &self.host);
+        let defaults: Vec<Route> = self.host.routes.iter().filter(|route| route.is_default()).cloned().collect();
+        let uplink = vif_routed::uplink_of(&routed, &defaults);
         let filter = match routed.vif.addresses.as_slice() {
             [] => self.filter(&routed.vif, Way::Routed, Addresses::WorkedOut(&routed.destinations), Tags::Refused)?,
             _ => self.filter(&routed.vif, Way::Routed, Addresses::Given(&routed.destinations), Tags::Refused)?,

@@ -90,8 +90,9 @@ fn comes(asked: &Asked<'_>, system: &mut System, routing: Routing, memory: Optio
             system.note_setting_of_seen(&mut host, sysctl)?;
         }
     }
-    note_default_routes(&routed, system, &mut host)?;
-    let uplink = recipe::uplink_of(&routed, &host);
+    let defaults = default_routes(&routed, system)?;
+    let uplink = recipe::uplink_of(&routed, &defaults);
+    host.routes.extend(defaults.into_iter().filter(|route| !host.routes.contains(route)).collect::<Vec<_>>());
     if let Some(uplink) = &uplink {
         observe_uplink(&routed, uplink, system, &mut host)?;
     }
@@ -215,18 +216,21 @@ fn observe(asked: &Asked<'_>, system: &mut System, memory: Option<&Memory>) -> R
     Ok(host)
 }
 
-/// Notes by which routers this host sends what it has no other way for: the guest must not take their place. Where the plan has a use for the
-/// uplink, IPv6's count as well when IPv4 has none.
-fn note_default_routes(routed: &Routed, system: &mut System, host: &mut Host) -> Result<(), Trouble> {
-    for family in [Family::V4, Family::V6] {
-        let of_guest = routed.single_addresses().any(|address| Family::of(address) == family);
-        if of_guest || recipe::asks_for_uplink(routed, host) {
-            let routes = system.taken_default_routes(family)?;
-            let unseen: Vec<Route> = routes.into_iter().filter(|route| !host.routes.contains(route)).collect();
-            host.routes.extend(unseen);
-        }
+/// The default routes, as far as they are of account: where the uplink follows from them, and those of the guest's families, since it must not
+/// take a router's place.
+fn default_routes(routed: &Routed, system: &mut System) -> Result<Vec<Route>, Trouble> {
+    let of_guest = |family| routed.destinations.iter().any(|network| Family::of(network.ip()) == family);
+    let mut routes = vec![];
+    if recipe::follows_default_route(routed) || of_guest(Family::V4) {
+        routes.extend(system.taken_default_route(Family::V4)?);
     }
-    Ok(())
+    if recipe::follows_default_route(routed) && routes.is_empty() {
+        return Ok(system.default_routes()?);
+    }
+    if of_guest(Family::V6) {
+        routes.extend(system.taken_default_route(Family::V6)?);
+    }
+    Ok(routes)
 }
 
 fn observe_uplink(routed: &Routed, uplink: &InterfaceName, system: &mut System, host: &mut Host) -> Result<(), Trouble> {

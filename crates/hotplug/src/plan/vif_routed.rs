@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use ipnetwork::IpNetwork;
 
 use crate::dhcp::{Guest, HostName, Server};
-use crate::guest_filter::{GuestFilter, Way};
+use crate::guest_filter::{GuestFilter, Way, is_single};
 use crate::host::{
     Address, AddressFlags, Family, Holder, Host, KERNEL_PROTOCOL, LINK_SCOPE, Lifetimes, MAIN_TABLE, Neighbour, NeighbourKind,
     NextHop, Path, Route, Switch, UNICAST,
@@ -94,17 +94,18 @@ impl Ends {
 }
 
 /// The device that leads out of the host, where the plan has a use for it, to take its address or to answer for the guest on it: as asked, else
-/// that of the best default route, else eth0.
+/// that of the first of `defaults`, else eth0.
 #[must_use]
-pub fn uplink_of(routed: &Routed, host: &Host) -> Option<InterfaceName> {
-    let asked = || routed.uplink.clone().or_else(|| default_device(host).cloned()).or_else(|| "eth0".parse().ok());
-    uses_uplink(routed).then(asked).flatten()
+pub fn uplink_of(routed: &Routed, defaults: &[Route]) -> Option<InterfaceName> {
+    let default_device = || defaults.iter().find_map(|route| route.path.first_device().cloned());
+    let device = || routed.uplink.clone().or_else(default_device).or_else(|| "eth0".parse().ok());
+    uses_uplink(routed).then(device).flatten()
 }
 
-/// Whether the default routes that `host` shows do not tell yet which device `uplink_of` has to give.
+/// Whether the device that [`uplink_of`] gives follows from the default routes.
 #[must_use]
-pub fn asks_for_uplink(routed: &Routed, host: &Host) -> bool {
-    uses_uplink(routed) && routed.uplink.is_none() && default_device(host).is_none()
+pub fn follows_default_route(routed: &Routed) -> bool {
+    uses_uplink(routed) && routed.uplink.is_none()
 }
 
 fn uses_uplink(routed: &Routed) -> bool {
@@ -112,10 +113,6 @@ fn uses_uplink(routed: &Routed) -> bool {
         Routing::Plain => routed.gateways.ipv4.is_none() || routed.has_ipv6(),
         Routing::Translated => false,
     }
-}
-
-fn default_device(host: &Host) -> Option<&InterfaceName> {
-    host.routes.iter().filter(|route| route.is_default()).find_map(|route| route.path.first_device())
 }
 
 /// What a plan needs besides the vif and the host.
@@ -383,25 +380,27 @@ fn check_own_addresses(routed: &Routed, host: &Host, ends: &Ends) -> Result<(), 
     Ok(())
 }
 
-/// A route to the guest would keep this host from the router of that address, and from all the world behind it. A guest that is this host's
-/// router itself is reached over its own device.
+/// A route to the guest that is narrower than the uplink's network would keep this host from its router, and the uplink's network as well, which this
+/// host answers for the guest. A guest that is the router itself is reached over its own device.
 fn check_routers(routed: &Routed, host: &Host) -> Result<(), Refusal> {
     let is_other = |device: &InterfaceName| !routed.vif.names().any(|own| own == device);
-    let mut hops = host.routes.iter().filter(|route| route.is_default()).flat_map(|route| route.path.next_hops());
-    let router = hops.find_map(|hop| {
-        let device = hop.device.as_ref().filter(|device| is_other(device))?;
-        let address = routed.single_addresses().find(|address| hop.gateway == Some(*address))?;
-        Some((device, address))
-    });
-    match router {
-        None => Ok(()),
-        Some((device, address)) => Err(Refusal {
-            reason: format!(
-                "the guest's address {address} is that of the router at {device} by which this host reaches the world, and would cut it off: give the guest another one with ip="
-            ),
-            for_guest: "The interface could not be set up: its address is in use".to_owned(),
-        }),
+    let hops = host.routes.iter().filter(|route| route.is_default()).flat_map(|route| route.path.next_hops());
+    for hop in hops {
+        let (Some(device), Some(router)) = (hop.device.as_ref().filter(|device| is_other(device)), hop.gateway) else { continue };
+        let is_narrower = |network: &IpNetwork| {
+            let around = host.addresses_of(device).map(|own| own.network).filter(|own| own.contains(router));
+            is_single(network) || around.into_iter().any(|own| own.prefix() < network.prefix())
+        };
+        if routed.destinations.iter().any(|network| network.contains(router) && is_narrower(network)) {
+            return Err(Refusal {
+                reason: format!(
+                    "{router}, an address of the guest, is that of the router at {device}: this host and its network would take the guest for the router; give the guest other addresses with ip="
+                ),
+                for_guest: "The interface could not be set up: its address is in use".to_owned(),
+            });
+        }
     }
+    Ok(())
 }
 
 /// Out of any bridge, and without addresses and routes that an earlier configuration has left.
@@ -482,7 +481,8 @@ fn own_address(device: &InterfaceName, network: IpNetwork) -> Address {
 /// Routes to the guest's addresses, in place of any others over this device, and the guest's Ethernet address for each of them.
 fn lead_to_guest(draft: &mut Draft, name: &InterfaceName, routed: &Routed, ends: &Ends) {
     let wanted: Vec<Route> = routed.destinations.iter().map(|destination| route_to(*destination, name, routed, ends)).collect();
-    let ours = |route: &&Route| route.protocol != KERNEL_PROTOCOL && route.table == MAIN_TABLE;
+    // A default route over the guest is the administrator's: no guest gets one from us.
+    let ours = |route: &&Route| route.protocol != KERNEL_PROTOCOL && route.table == MAIN_TABLE && !route.is_default();
     let stale: Vec<Route> = draft.host.routes_over(name).filter(ours).filter(|route| !wanted.contains(route)).cloned().collect();
     for route in stale {
         draft.may(Operation::DeleteRoute(route));

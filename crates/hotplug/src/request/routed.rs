@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnetwork::{IpNetwork, Ipv4Network};
 
+use crate::guest_filter::is_single;
 use crate::interface_name::InterfaceName;
 use crate::invocation::shortened;
 use crate::mac_address::MacAddress;
@@ -138,12 +139,6 @@ pub fn other_ends(guest: Ipv4Addr, subnet: Option<Ipv4Network>) -> impl Iterator
         None => (u32::from(Ipv4Addr::new(a, b, c, 0)), u32::from(Ipv4Addr::new(a, b, c, 255))),
     };
     (first..last).skip(1).rev().map(Ipv4Addr::from).filter(move |end| *end != guest).take(TRIED)
-}
-
-/// Whether a network is one address.
-#[must_use]
-pub fn is_single(network: &IpNetwork) -> bool {
-    network.prefix() == if network.is_ipv4() { 32 } else { 128 }
 }
 
 /// A guest's addresses.

@@ -83,7 +83,7 @@ impl Seen {
 
     /// Whether it is of a kind that gets what the device below it receives.
     fn intercepts(&self) -> bool {
-        matches!(&self.link.kind, LinkKind::Other(kind) if ["macvlan", "macvtap", "ipvlan", "ipvtap"].contains(&kind.as_str()))
+        matches!(&self.link.kind, LinkKind::Other(kind) if ["macvlan", "macvtap", "ipvlan", "ipvtap", "macsec"].contains(&kind.as_str()))
     }
 
     /// Its master's number.

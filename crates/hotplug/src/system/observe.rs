@@ -9,7 +9,6 @@ use nix::errno::Errno;
 
 use super::connection::KernelError;
 use super::link::{self, Which};
-use super::route::BestDefault;
 use super::{System, SystemError, address, bridge_port, file, neighbour, route, rule, sysctl};
 use crate::host::{Address, Family, Holder, Host, Link, LiveRename, Route, VlanFiltering};
 use crate::interface_name::InterfaceName;
@@ -95,7 +94,7 @@ impl System {
         }
     }
 
-    /// The devices on `device` that keep it out of any bridge (macvlan, ipvlan and their taps), as far as they are in this namespace.
+    /// The devices on `device` that keep it out of any bridge (macvlan, ipvlan and their taps, macsec), as far as they are in this namespace.
     ///
     /// # Errors
     /// When the kernel does not tell.
@@ -150,25 +149,19 @@ impl System {
     /// # Errors
     /// When the kernel does not tell.
     pub fn default_device(&mut self) -> Result<Option<InterfaceName>, SystemError> {
-        for family in [Family::V4, Family::V6] {
-            if let Some(device) = self.taken_default_routes(family)?.iter().find_map(|route| route.path.first_device().cloned()) {
-                return Ok(Some(device));
-            }
-        }
-        Ok(None)
+        let routes = match self.taken_default_route(Family::V4)? {
+            Some(route) => vec![route],
+            None => self.default_routes()?,
+        };
+        Ok(routes.iter().find_map(|route| route.path.first_device().cloned()))
     }
 
-    /// The default route of this family that is taken; all of them, in the kernel's order, where that cannot be told by one question.
+    /// The default route of the main table that this host sends by, where one question tells.
     ///
     /// # Errors
-    /// When the kernel does not tell.
-    pub fn taken_default_routes(&mut self, family: Family) -> Result<Vec<Route>, SystemError> {
-        let best = route::best_default(&mut self.kernel, family);
-        match best.map_err(SystemError::in_act("looking for the default route"))? {
-            BestDefault::Route(route) => Ok(vec![*route]),
-            BestDefault::Nowhere => Ok(vec![]),
-            BestDefault::Untold => Ok(self.default_routes()?.into_iter().filter(|route| route.family() == family).collect()),
-        }
+    /// When the kernel does not answer.
+    pub fn taken_default_route(&mut self, family: Family) -> Result<Option<Route>, SystemError> {
+        route::taken_default(&mut self.kernel, family).map_err(SystemError::in_act("looking for the default route"))
     }
 
     /// The default routes of the main table, IPv4 before IPv6, each family in the kernel's order: the first one is taken first.

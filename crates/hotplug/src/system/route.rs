@@ -103,26 +103,19 @@ pub(super) fn device_towards(kernel: &mut Kernel, address: IpAddr) -> Result<Opt
     }
 }
 
-/// What one question tells of the default routes of the main table.
-pub(super) enum BestDefault {
-    /// This one is taken.
-    Route(Box<Route>),
-    /// There is none.
-    Nowhere,
-    /// The question does not tell: a policy rule leads elsewhere, or Linux is older than 4.13.
-    Untold,
-}
-
-/// The default route that is taken for an address that no network has: one question, however long the table is.
-pub(super) fn best_default(kernel: &mut Kernel, family: Family) -> Result<BestDefault, KernelError> {
+/// The default route of the main table that is taken for an address that no network has: one question, however long the table is. Nothing
+/// where that does not tell: no such route, a way that is down, a policy rule that leads elsewhere, or Linux before 4.13.
+pub(super) fn taken_default(kernel: &mut Kernel, family: Family) -> Result<Option<Route>, KernelError> {
     let message = question_of_entry(unassigned(family));
     let answer = match kernel.connection()?.get(RouteNetlinkMessage::GetRoute(message)) {
-        Err(KernelError::Refused { errno: Errno::ENETUNREACH | Errno::EHOSTUNREACH, .. }) => return Ok(BestDefault::Nowhere),
-        Err(KernelError::Refused { .. }) => return Ok(BestDefault::Untold),
+        Err(KernelError::Refused { .. }) => return Ok(None),
         answer => answer?,
     };
-    let route = parse(kernel, &answer, family, &RouteAttribute::Table(MAIN_TABLE))?.filter(Route::is_default);
-    Ok(route.map_or(BestDefault::Untold, |route| BestDefault::Route(Box::new(route))))
+    match parse(kernel, &answer, family, &RouteAttribute::Table(MAIN_TABLE)) {
+        // One of its devices has gone meanwhile.
+        Err(error) if error.is(Errno::ENODEV) => Ok(None),
+        route => Ok(route?.filter(Route::is_default)),
+    }
 }
 
 /// Who has `address` for itself: the entry that the kernel finds for it, whatever else is in the tables. Linux before 4.13 does not tell, but
@@ -152,14 +145,17 @@ pub(super) fn holder(kernel: &mut Kernel, address: Ipv4Addr) -> Result<Holder, K
     }
 }
 
-/// Asks for the entry of the tables that is for `address`.
+/// Asks for the entry of the tables that is for `address`. IPv6 names the entry's table by itself, and takes no other flag
+/// (net/ipv6/route.c, `inet6_rtm_valid_getroute_req()`).
 fn question_of_entry(address: IpAddr) -> RouteMessage {
-    let mut message = RouteMessage::default();
-    (message.header.address_family, message.header.destination_prefix_length) = match address {
-        IpAddr::V4(_) => (AddressFamily::Inet, 32),
-        IpAddr::V6(_) => (AddressFamily::Inet6, 128),
+    let (family, length, flags) = match address {
+        IpAddr::V4(_) => (AddressFamily::Inet, 32, RTM_F_FIB_MATCH | RTM_F_LOOKUP_TABLE),
+        IpAddr::V6(_) => (AddressFamily::Inet6, 128, RTM_F_FIB_MATCH),
     };
-    message.header.flags = RouteFlags::from_bits_retain(RTM_F_FIB_MATCH | RTM_F_LOOKUP_TABLE);
+    let mut message = RouteMessage::default();
+    message.header.address_family = family;
+    message.header.destination_prefix_length = length;
+    message.header.flags = RouteFlags::from_bits_retain(flags);
     message.attributes.push(RouteAttribute::Destination(address.into()));
     message
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::guest_filter::{Damage, GuestFilter};
+use crate::guest_filter::{Damage, GuestFilter, is_single};
 use crate::host::{AdminState, VlanFiltering};
 use crate::inspect::finding::{Answer, Area, Check, CheckId, Finding};
 use crate::inspect::model::{Backend, Device, Examined, Seen, Wiring};
@@ -308,10 +308,6 @@ fn same_address(examined: &Examined) -> Answer {
             .mended_by("give each its own: change ip= in the guest's configuration, and start it anew")
     };
     Ok(owners.into_iter().filter(|(_, owners)| owners.len() > 1).map(finding).collect())
-}
-
-fn is_single(address: &ipnetwork::IpNetwork) -> bool {
-    address.prefix() == if address.is_ipv4() { 32 } else { 128 }
 }
 
 fn same_mac(examined: &Examined) -> Answer {
