@@ -207,7 +207,11 @@ impl Tracer {
     fn place(&self) -> io::Result<Place> {
         let registers = self.followed.registers()?;
         let target = self.target(registers.rdi);
-        let faults = faults_of(registers.orig_rax, target, registers.rsi, registers.rdx);
+        let mut faults = faults_of(registers.orig_rax, target, registers.rsi, registers.rdx);
+        if self.lists_rules(&registers, target)? {
+            // It would say that the kernel has no policy rules at all, and so none of ours.
+            faults.retain(|fault| *fault != Fault::Netlink(Errno::EOPNOTSUPP));
+        }
         let name = match target {
             Some(Target::Netlink { protocol }) => format!("{} netlink {protocol}", name_of(registers.orig_rax)),
             Some(target) if takes_descriptor(registers.orig_rax) => {
@@ -216,6 +220,18 @@ impl Tracer {
             _ => name_of(registers.orig_rax).to_owned(),
         };
         Ok(Place { call: self.followed.calls(), name, faults })
+    }
+
+    /// Whether it is about to ask the kernel for its policy rules.
+    fn lists_rules(&self, registers: &libc::user_regs_struct, target: Option<Target>) -> io::Result<bool> {
+        /// `RTM_GETRULE` (include/uapi/linux/rtnetlink.h), and where a message's kind stands in `struct nlmsghdr`.
+        const RTM_GETRULE: u16 = 34;
+        const KIND: std::ops::Range<usize> = 4..6;
+        if name_of(registers.orig_rax) != "sendto" || target != Some(Target::Netlink { protocol: libc::NETLINK_ROUTE }) {
+            return Ok(false);
+        }
+        let header = self.followed.read_memory(registers.rsi, KIND.end)?;
+        Ok(header.get(KIND) == Some(&RTM_GETRULE.to_ne_bytes()))
     }
 
     fn target(&self, descriptor: u64) -> Option<Target> {
