@@ -428,6 +428,19 @@ mod tests {
     }
 
     #[test]
+    fn a_kernel_with_policy_rules_never_says_that_it_has_none() {
+        let machine = Machine::new("dom0").unwrap();
+        let unsupported = |object: &str| {
+            let words = vec![object.to_owned(), "list".to_owned()];
+            let places = places(&machine, &Call { program: "/sbin/ip".to_owned(), words, environment: Vec::new() }).unwrap();
+            let requests = places.iter().filter(|place| place.name == "sendto netlink 0");
+            requests.map(|place| place.faults.contains(&Fault::Netlink(Errno::EOPNOTSUPP))).collect::<Vec<_>>()
+        };
+        assert_eq!(unsupported("rule"), [false]);
+        assert_eq!(unsupported("route"), [true]);
+    }
+
+    #[test]
     fn a_refusal_of_a_batch_is_that_of_its_first_change() {
         let header = |length: u32, kind: u16, sequence: u32| {
             [length.to_ne_bytes().to_vec(), kind.to_ne_bytes().to_vec(), vec![0; 2], sequence.to_ne_bytes().to_vec(), vec![0; 4]]
