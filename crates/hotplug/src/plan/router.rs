@@ -341,11 +341,11 @@ impl<'a> Work<'a> {
         for masquerade in wants.iter().filter_map(Want::as_masquerade) {
             let of_family = |route: &&Route| route.is_default() && route.family() == masquerade.family;
             let routes = self.draft.host.routes.iter().filter(of_family).filter(|route| route.uses(&masquerade.device));
-            let ways = routes.flat_map(|route| route.path.next_hops()).filter_map(|hop| hop.device.as_ref());
+            let mut ways = routes.flat_map(|route| route.path.next_hops()).filter_map(|hop| hop.device.as_ref());
             let is_masqueraded = |device: &InterfaceName| {
                 self.draft.host.masquerades.iter().any(|there| there.family == masquerade.family && there.device == *device)
             };
-            let Some(other) = ways.into_iter().find(|device| !is_masqueraded(device)) else { continue };
+            let Some(other) = ways.find(|device| !is_masqueraded(device)) else { continue };
             let note = format!(
                 "the default route of {} leads over {other} as well, and what leaves there is not masqueraded: start with netdev={other} too",
                 masquerade.family

@@ -388,8 +388,8 @@ fn check_routers(routed: &Routed, host: &Host) -> Result<(), Refusal> {
     for hop in hops {
         let (Some(device), Some(router)) = (hop.device.as_ref().filter(|device| is_other(device)), hop.gateway) else { continue };
         let is_narrower = |network: &IpNetwork| {
-            let around = host.addresses_of(device).map(|own| own.network).filter(|own| own.contains(router));
-            is_single(network) || around.into_iter().any(|own| own.prefix() < network.prefix())
+            let mut around = host.addresses_of(device).map(|own| own.network).filter(|own| own.contains(router));
+            is_single(network) || around.any(|own| own.prefix() < network.prefix())
         };
         if routed.destinations.iter().any(|network| network.contains(router) && is_narrower(network)) {
             return Err(Refusal {
